@@ -1,0 +1,2 @@
+//! smolq: a CPU-only engine for GGUF language models.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The `smolq` command.
+fn main() {}
