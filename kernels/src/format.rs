@@ -1,0 +1,112 @@
+//! The first axis: what the bits of a block mean.
+//!
+//! A format knows its block layout and three things about it: the scalar [`Format::dequantize`], which is the definition
+//! and the oracle of every test; its *header* (float scales and small-integer sub-block scales); and how 32 packed values
+//! become 32 bytes of integers, written once in the verbs of [`Isa`] and so compiled for every level.
+//!
+//! There are two families. In a *small* block 32 values share one float scale; in a *super-block* 256 values share one,
+//! refined by an integer scale for each 16 of them. That is all that the walks in `dot.rs` and `panel.rs` know about formats.
+//!
+//! Integer values are called *codes*. With the header's scales, value `i` of a block is
+//!
+//! ```text
+//! small:  d * (code[i] - OFFSET) + min
+//! super:  d * scales[i / 16] * (code[i] - OFFSET) - dmin * mins[i / 16]
+//! ```
+
+use crate::isa::Isa;
+use bytemuck::Pod;
+
+mod k;
+mod legacy;
+
+pub(crate) use k::*;
+pub(crate) use legacy::*;
+
+/// A block format: layout and definition.
+pub trait Format: 'static {
+    /// The packed block as it lies in a GGUF file.
+    type Block: Pod + Send + Sync;
+    /// Values in a block.
+    const LEN: usize;
+    /// Writes the `LEN` values of `block` to `out`: the definition of the format.
+    ///
+    /// # Panics
+    /// If `out.len() != LEN`.
+    fn dequantize(block: &Self::Block, out: &mut [f32]);
+}
+
+/// How the codes of a quantized format enter an integer dot product.
+pub trait Codes: Format {
+    /// Whether codes are `i8` (else `u8`).
+    const SIGNED: bool;
+    /// Subtracted from every (unsigned) code; 0 for signed ones.
+    const OFFSET: i16;
+    /// Largest absolute code. Says how many products of it with 127 fit into 16 bits.
+    const MAX: u8;
+    /// Codes `32 * i .. 32 * i + 32` of the block in natural order.
+    fn codes<I: Isa>(isa: I, block: &Self::Block, i: usize) -> I::Bytes;
+}
+
+/// A format whose 32 values share one float scale.
+pub trait Small: Codes {
+    /// Whether [`Small::header`] gives a minimum that is not always zero.
+    const MIN: bool;
+    /// The scale `d` and the added minimum.
+    fn header(block: &Self::Block) -> (f32, f32);
+}
+
+/// A format of super-blocks: 256 values share one float scale, each 16 of them an integer one.
+pub trait Super: Codes {
+    /// Whether `dmin` and `mins` are used.
+    const MINS: bool;
+    /// Whether scales `2 i` and `2 i + 1` are always equal (sub-blocks of 32).
+    const WIDE: bool;
+    /// Scales of the block.
+    fn header(block: &Self::Block) -> Header;
+}
+
+/// The scales of a super-block, one integer for each 16 values.
+///
+/// Bounds that keep every sum exact in 32 bits: `|scales[i]| * MAX <= 128 * 63` and `0 <= mins[i] <= 63`.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// Float scale of the super-block.
+    pub d: f32,
+    /// Float scale of the minimums.
+    pub dmin: f32,
+    /// Integer scale of values `16 i .. 16 i + 16`.
+    pub scales: [i16; 16],
+    /// Integer minimum of values `16 i .. 16 i + 16`.
+    pub mins: [i16; 16],
+}
+
+/// A half-precision number as the file holds it.
+#[inline(always)]
+pub(crate) fn f16(bits: u16) -> f32 {
+    half::f16::from_bits(bits).to_f32()
+}
+
+/// 32 bytes of a slice, for the verbs that load them.
+#[inline(always)]
+pub(crate) fn b32(bytes: &[u8], at: usize) -> &[u8; 32] {
+    bytes[at..at + 32].try_into().expect("a range of 32 bytes")
+}
+
+/// 16 bytes of a slice.
+#[inline(always)]
+pub(crate) fn b16(bytes: &[u8], at: usize) -> &[u8; 16] {
+    bytes[at..at + 16].try_into().expect("a range of 16 bytes")
+}
+
+/// Declares a block with its layout and proves its size.
+macro_rules! block {
+    ($(#[$doc:meta])* $name:ident[$bytes:literal] { $($(#[$fdoc:meta])* $field:ident: $ty:ty),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+        #[repr(C)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $ty),+ }
+        const _: () = assert!(size_of::<$name>() == $bytes && align_of::<$name>() <= 2);
+    };
+}
+pub(crate) use block;

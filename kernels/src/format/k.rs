@@ -1,0 +1,80 @@
+//! The K-quants: super-blocks of 256 values.
+
+use super::*;
+
+block! {
+    /// 4-bit super-block with 6-bit scales and minimums for each 32 values (4.5 bits per weight).
+    ///
+    /// `qs[32 c + j]` holds value `64 c + j` (low nibble) and `64 c + 32 + j` (high nibble).
+    BlockQ4K[144] {
+        /// Scale of the scales, f16.
+        d: u16,
+        /// Scale of the minimums, f16.
+        dmin: u16,
+        /// Eight 6-bit scales and eight 6-bit minimums, see [`scales6`].
+        scales: [u8; 12],
+        /// Nibbles.
+        qs: [u8; 128],
+    }
+}
+
+/// `d * scale * q - dmin * min`, q in 0..=15.
+pub struct Q4K;
+
+/// Unpacks the 12 bytes that hold eight 6-bit scales and eight 6-bit minimums: (scales, minimums).
+///
+/// Bytes 0..4 hold scales 0..4 and bytes 4..8 minimums 0..4 in their low six bits; byte `8 + j` holds the low nibbles of
+/// scale and minimum `4 + j`, whose top two bits are the top bits of bytes `j` and `4 + j`.
+#[inline(always)]
+pub(crate) fn scales6(packed: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
+    let word = |at: usize| u32::from_le_bytes([packed[at], packed[at + 1], packed[at + 2], packed[at + 3]]);
+    let (a, b, c) = (word(0), word(4), word(8));
+    const LOW6: u32 = 0x3f3f_3f3f;
+    const LOW4: u32 = 0x0f0f_0f0f;
+    const TOP2: u32 = 0x3030_3030;
+    let scales = u64::from(a & LOW6) | u64::from((c & LOW4) | ((a >> 2) & TOP2)) << 32;
+    let mins = u64::from(b & LOW6) | u64::from(((c >> 4) & LOW4) | ((b >> 2) & TOP2)) << 32;
+    (scales.to_le_bytes(), mins.to_le_bytes())
+}
+
+/// Eight scales of 32 values as sixteen of 16.
+#[inline(always)]
+pub(crate) fn doubled(scales: [u8; 8]) -> [i16; 16] {
+    std::array::from_fn(|i| i16::from(scales[i / 2]))
+}
+
+impl Format for Q4K {
+    type Block = BlockQ4K;
+    const LEN: usize = 256;
+    fn dequantize(block: &BlockQ4K, out: &mut [f32]) {
+        let (d, dmin) = (f16(block.d), f16(block.dmin));
+        let (scales, mins) = scales6(&block.scales);
+        for (i, y) in out.iter_mut().enumerate() {
+            let byte = block.qs[i / 64 * 32 + i % 32];
+            let q = if i / 32 % 2 == 0 { byte & 15 } else { byte >> 4 };
+            *y = d * f32::from(scales[i / 32]) * f32::from(q) - dmin * f32::from(mins[i / 32]);
+        }
+    }
+}
+
+impl Codes for Q4K {
+    const SIGNED: bool = false;
+    const OFFSET: i16 = 0;
+    const MAX: u8 = 15;
+    #[inline(always)]
+    fn codes<I: Isa>(isa: I, block: &BlockQ4K, i: usize) -> I::Bytes {
+        let packed = isa.bytes(b32(&block.qs, i / 2 * 32));
+        let nibbles = if i % 2 == 0 { packed } else { isa.shr::<4>(packed) };
+        isa.and(nibbles, isa.splat(15))
+    }
+}
+
+impl Super for Q4K {
+    const MINS: bool = true;
+    const WIDE: bool = true;
+    #[inline(always)]
+    fn header(block: &BlockQ4K) -> Header {
+        let (scales, mins) = scales6(&block.scales);
+        Header { d: f16(block.d), dmin: f16(block.dmin), scales: doubled(scales), mins: doubled(mins) }
+    }
+}
