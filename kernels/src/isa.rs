@@ -6,10 +6,26 @@
 //! result by a single bit from the scalar one.
 //!
 //! Almost all `unsafe` of the project lives below this module: intrinsics and their entry ([`Isa::run`]), and the
-//! run-time checked sharing of buffers between the threads of a region (`shared.rs`).
+//! run-time checked sharing of buffers between the threads of a region ([`shared`]).
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod level;
 mod scalar;
+pub(crate) mod shared;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+pub use level::Level;
+pub(crate) use level::with_isa;
 pub(crate) use scalar::Scalar;
+
+use crate::format::{Small, Super};
+use crate::input::{SmallInput, SuperInput};
+use crate::panel::{SmallPanel, SuperPanel, TILE_ROWS, TILE_TOKENS};
+
+/// Accumulators of a register tile: one row of 16 weight rows for each token.
+pub type TileSums = [[f32; TILE_ROWS]; TILE_TOKENS];
 
 /// Work to be compiled for a level: the body of [`Isa::run`].
 pub trait Task {
@@ -35,6 +51,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
 
     /// Runs `task` with this level's instructions enabled.
     fn run<T: Task>(self, task: T) -> T::Out;
+
+    /// Asks the cache for the line at `bytes[at]`, if there is one.
+    fn prefetch(self, bytes: &[u8], at: usize);
 
     // Bytes: unpacking.
 
@@ -62,4 +81,98 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn lookup(self, table: &[i8; 16], index: Self::Bytes) -> Self::Bytes;
     /// The bytes, in order.
     fn to_bytes(self, a: Self::Bytes) -> [u8; 32];
+    /// Eight rows of eight 4-byte groups, transposed: group `j` of the eight rows, for each `j`.
+    fn transpose(self, rows: [Self::Bytes; 8]) -> [[u8; 32]; 8];
+
+    // Integer dot products: a few rows by one token, lane = position in the row.
+
+    /// Loads 16 shorts.
+    fn shorts(self, from: &[i16; 16]) -> Self::Shorts;
+    /// One short 16 times.
+    fn splat_short(self, value: i16) -> Self::Shorts;
+    /// Products, which must fit into 16 bits.
+    fn mul_shorts(self, a: Self::Shorts, b: Self::Shorts) -> Self::Shorts;
+    /// Sums whose total is `total`.
+    fn sums(self, total: i32) -> Self::Sums;
+    /// Adds the products `a[i] * b[i]`.
+    fn mac_shorts(self, sums: Self::Sums, a: Self::Shorts, b: Self::Shorts) -> Self::Sums;
+    /// Adds `codes * input * scale` of the `i`-th 32 values of a super-block: `scales[2 i]` for the first 16 values,
+    /// `scales[2 i + 1]` for the rest. Codes are unsigned, at most 127.
+    fn mac(self, sums: Self::Sums, codes: Self::Bytes, input: &[i8; 32], scales: Self::Shorts, i: usize) -> Self::Sums;
+    /// As [`Isa::mac`] with signed codes.
+    fn mac_signed(
+        self,
+        sums: Self::Sums,
+        codes: Self::Bytes,
+        input: &[i8; 32],
+        scales: Self::Shorts,
+        i: usize,
+    ) -> Self::Sums;
+    /// Adds `codes * input` of 32 values. Codes are unsigned, at most 127.
+    fn dot(self, sums: Self::Sums, codes: Self::Bytes, input: &[i8; 32]) -> Self::Sums;
+    /// As [`Isa::dot`] with signed codes.
+    fn dot_signed(self, sums: Self::Sums, codes: Self::Bytes, input: &[i8; 32]) -> Self::Sums;
+    /// The totals of four rows, as floats rounded to nearest even.
+    fn totals(self, rows: [Self::Sums; 4]) -> Self::Quad;
+
+    /// Four floats.
+    fn quad(self, from: [f32; 4]) -> Self::Quad;
+    /// The four floats.
+    fn quad_array(self, a: Self::Quad) -> [f32; 4];
+    /// Products.
+    fn quad_mul(self, a: Self::Quad, b: Self::Quad) -> Self::Quad;
+    /// `a * b + c`, rounded once.
+    fn quad_fma(self, a: Self::Quad, b: Self::Quad, c: Self::Quad) -> Self::Quad;
+
+    // Register tiles: 16 rows of a panel by four tokens, lane = row.
+
+    /// `acc[t][r] += panel row r . input t`, super-block by super-block in order.
+    fn super_tile<F: Super>(self, panel: &[SuperPanel], input: [&[SuperInput]; TILE_TOKENS], acc: &mut TileSums);
+    /// `acc[t][r] += panel row r . input t`, block by block in order.
+    fn small_tile<F: Small>(self, panel: &[SmallPanel], input: [&[SmallInput]; TILE_TOKENS], acc: &mut TileSums);
+
+    // Floats, 16 at a time.
+
+    /// Loads 16 floats.
+    fn wide(self, from: &[f32; 16]) -> Self::Wide;
+    /// One float 16 times.
+    fn splat_wide(self, value: f32) -> Self::Wide;
+    /// The 16 floats.
+    fn wide_array(self, a: Self::Wide) -> [f32; 16];
+    /// Stores 16 floats.
+    fn put(self, a: Self::Wide, to: &mut [f32; 16]);
+    /// Sums.
+    fn add(self, a: Self::Wide, b: Self::Wide) -> Self::Wide;
+    /// Products.
+    fn mul(self, a: Self::Wide, b: Self::Wide) -> Self::Wide;
+    /// Quotients.
+    fn div(self, a: Self::Wide, b: Self::Wide) -> Self::Wide;
+    /// `a * b + c`, rounded once.
+    fn fma(self, a: Self::Wide, b: Self::Wide, c: Self::Wide) -> Self::Wide;
+    /// `a` where `a > b`, else `b`.
+    fn max(self, a: Self::Wide, b: Self::Wide) -> Self::Wide;
+    /// `a` where `a < b`, else `b`.
+    fn min(self, a: Self::Wide, b: Self::Wide) -> Self::Wide;
+    /// Magnitudes.
+    fn abs(self, a: Self::Wide) -> Self::Wide;
+    /// The larger by the order of bit patterns, for magnitudes: a NaN wins over everything.
+    fn max_bits(self, a: Self::Wide, b: Self::Wide) -> Self::Wide;
+    /// Rounded to the nearest whole number, ties to even.
+    fn round(self, a: Self::Wide) -> Self::Wide;
+    /// `2^n` for whole `n` in -126..=127.
+    fn pow2(self, n: Self::Wide) -> Self::Wide;
+    /// The sum by the fixed tree: lanes `j` and `j + 8`, then 4, 2, 1 apart.
+    fn sum(self, a: Self::Wide) -> f32;
+    /// Whole numbers of at most 127 in magnitude as bytes.
+    fn to_i8(self, a: Self::Wide) -> [i8; 16];
+    /// Half-precision numbers as floats.
+    fn from_f16(self, from: &[u16; 16]) -> Self::Wide;
+    /// Floats as half-precision numbers, rounded to nearest even.
+    fn to_f16(self, a: Self::Wide) -> [u16; 16];
+    /// bfloat16 numbers as floats.
+    fn from_bf16(self, from: &[u16; 16]) -> Self::Wide;
+    /// The four sums of four vectors, each by the tree of [`Isa::sum`].
+    fn sum4(self, a: [Self::Wide; 4]) -> [f32; 4] {
+        a.map(|a| self.sum(a))
+    }
 }

@@ -1,1 +1,36 @@
-//! Quantized kernels.
+//! Quantized matrix kernels with the same bits on every CPU.
+//!
+//! # Three axes
+//!
+//! * A **format** ([`format`]) knows its bits: how a packed block becomes small integers with integer and float scales.
+//! * A **level** ([`isa`]) knows its registers: a few dozen verbs on a fixed logical vector, and a register tile.
+//! * An **order** knows the walk: `dot.rs` for a few tokens (decode), `panel.rs` for many (prefill), `float.rs`.
+//!
+//! Each is written without knowing the others; they meet in `table.rs`. A new format is one file and one row, a new level
+//! one file and one row.
+//!
+//! # The same bits
+//!
+//! The axes are independent because of where the rounding happens. A block's integer sum is exact, whatever the order of its
+//! products; it is then rounded once, by one fma into the one accumulator of its (row, token). Sums of floats have one
+//! fixed shape of 16 lanes. Work is split over outputs only. So every kernel of every level, for every number of threads
+//! and tokens, gives the bits of the scalar one, and the tests compare with `==`.
+
+#![deny(unsafe_code)]
+
+mod dot;
+mod float;
+pub mod format;
+pub mod input;
+pub mod isa;
+pub mod ops;
+pub mod panel;
+pub mod pool;
+mod table;
+
+pub use dot::FEW;
+pub use format::{FormatId, dequantize};
+pub use isa::Level;
+pub use isa::shared::Shared;
+pub use pool::{Pool, Team};
+pub use table::{Matrix, Product, input_kind, matmul};

@@ -1,0 +1,248 @@
+//! The scalar level: every verb in plain Rust. It is the definition that all other levels are tested against.
+
+use super::{Isa, Task, TileSums};
+use crate::format::{Small, Super};
+use crate::input::{SmallInput, SuperInput};
+use crate::panel::{SmallPanel, SuperPanel, TILE_ROWS, TILE_TOKENS};
+use half::{bf16, f16};
+use std::array::from_fn;
+
+/// The token of the scalar level; any CPU will do.
+#[derive(Clone, Copy, Debug)]
+pub struct Scalar;
+
+/// Pairs of lanes folded together until one is left: the shape of every f32 reduction.
+#[inline(always)]
+fn tree(mut a: [f32; 16], f: impl Fn(f32, f32) -> f32) -> f32 {
+    for width in [8, 4, 2, 1] {
+        for j in 0..width {
+            a[j] = f(a[j], a[j + width]);
+        }
+    }
+    a[0]
+}
+
+#[inline(always)]
+fn products(codes: [i32; 32], input: &[i8; 32]) -> [i32; 32] {
+    from_fn(|j| codes[j] * i32::from(input[j]))
+}
+
+#[inline(always)]
+fn unsigned(codes: [u8; 32]) -> [i32; 32] {
+    codes.map(i32::from)
+}
+
+#[inline(always)]
+fn signed(codes: [u8; 32]) -> [i32; 32] {
+    codes.map(|c| i32::from(c as i8))
+}
+
+impl Isa for Scalar {
+    type Bytes = [u8; 32];
+    type Shorts = [i16; 16];
+    type Sums = i32;
+    type Quad = [f32; 4];
+    type Wide = [f32; 16];
+
+    fn run<T: Task>(self, task: T) -> T::Out {
+        task.run(self)
+    }
+
+    fn prefetch(self, _: &[u8], _: usize) {}
+
+    fn bytes(self, from: &[u8; 32]) -> [u8; 32] {
+        *from
+    }
+    fn nibbles(self, from: &[u8; 16]) -> [u8; 32] {
+        from_fn(|j| if j < 16 { from[j] & 15 } else { from[j - 16] >> 4 })
+    }
+    fn twice(self, from: &[u8; 16]) -> [u8; 32] {
+        from_fn(|j| from[j % 16])
+    }
+    fn splat(self, byte: u8) -> [u8; 32] {
+        [byte; 32]
+    }
+    fn bits(self, bits: u32) -> [u8; 32] {
+        from_fn(|j| if bits >> j & 1 == 1 { 0xFF } else { 0 })
+    }
+    fn and(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
+        from_fn(|j| a[j] & b[j])
+    }
+    fn or(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
+        from_fn(|j| a[j] | b[j])
+    }
+    fn shr<const N: i32>(self, a: [u8; 32]) -> [u8; 32] {
+        a.map(|x| x >> N)
+    }
+    fn shl<const N: i32>(self, a: [u8; 32]) -> [u8; 32] {
+        a.map(|x| x << N)
+    }
+    fn sub(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
+        from_fn(|j| a[j].wrapping_sub(b[j]))
+    }
+    fn lookup(self, table: &[i8; 16], index: [u8; 32]) -> [u8; 32] {
+        index.map(|i| table[usize::from(i & 15)] as u8)
+    }
+    fn to_bytes(self, a: [u8; 32]) -> [u8; 32] {
+        a
+    }
+    fn transpose(self, rows: [[u8; 32]; 8]) -> [[u8; 32]; 8] {
+        from_fn(|group| from_fn(|j| rows[j / 4][group * 4 + j % 4]))
+    }
+
+    fn shorts(self, from: &[i16; 16]) -> [i16; 16] {
+        *from
+    }
+    fn splat_short(self, value: i16) -> [i16; 16] {
+        [value; 16]
+    }
+    fn mul_shorts(self, a: [i16; 16], b: [i16; 16]) -> [i16; 16] {
+        from_fn(|i| a[i] * b[i])
+    }
+    fn sums(self, total: i32) -> i32 {
+        total
+    }
+    fn mac_shorts(self, sums: i32, a: [i16; 16], b: [i16; 16]) -> i32 {
+        a.iter().zip(b).fold(sums, |sums, (&a, b)| sums.wrapping_add(i32::from(a) * i32::from(b)))
+    }
+    fn mac(self, sums: i32, codes: [u8; 32], input: &[i8; 32], scales: [i16; 16], i: usize) -> i32 {
+        scaled(sums, products(unsigned(codes), input), scales, i)
+    }
+    fn mac_signed(self, sums: i32, codes: [u8; 32], input: &[i8; 32], scales: [i16; 16], i: usize) -> i32 {
+        scaled(sums, products(signed(codes), input), scales, i)
+    }
+    fn dot(self, sums: i32, codes: [u8; 32], input: &[i8; 32]) -> i32 {
+        sums + products(unsigned(codes), input).iter().sum::<i32>()
+    }
+    fn dot_signed(self, sums: i32, codes: [u8; 32], input: &[i8; 32]) -> i32 {
+        sums + products(signed(codes), input).iter().sum::<i32>()
+    }
+    fn totals(self, rows: [i32; 4]) -> [f32; 4] {
+        rows.map(|total| total as f32)
+    }
+
+    fn quad(self, from: [f32; 4]) -> [f32; 4] {
+        from
+    }
+    fn quad_array(self, a: [f32; 4]) -> [f32; 4] {
+        a
+    }
+    fn quad_mul(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        from_fn(|i| a[i] * b[i])
+    }
+    fn quad_fma(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        from_fn(|i| a[i].mul_add(b[i], c[i]))
+    }
+
+    fn super_tile<F: Super>(self, panel: &[SuperPanel], input: [&[SuperInput]; TILE_TOKENS], acc: &mut TileSums) {
+        for (acc, input) in acc.iter_mut().zip(input) {
+            for (acc, r) in acc.iter_mut().zip(0..TILE_ROWS) {
+                for (p, x) in panel.iter().zip(input) {
+                    let mut isum = 0i32;
+                    let mut msum = 0i32;
+                    for s in 0..16 {
+                        let scale = i32::from(p.scale(s, r)) * i32::from(x.refine[s]);
+                        let mut dot = 0;
+                        for k in 16 * s..16 * s + 16 {
+                            let code = p.code(k, r);
+                            let code = if F::SIGNED { i32::from(code as i8) } else { i32::from(code) };
+                            dot += (code - i32::from(F::OFFSET)) * i32::from(x.qs[k]);
+                        }
+                        isum = isum.wrapping_add(dot * scale);
+                        msum += i32::from(p.min(s, r)) * i32::from(x.sums[s]);
+                    }
+                    *acc = (p.d(r) * x.d).mul_add(isum as f32, *acc);
+                    if F::MINS {
+                        *acc = (p.neg_dmin(r) * x.d).mul_add(msum as f32, *acc);
+                    }
+                }
+            }
+        }
+    }
+
+    fn small_tile<F: Small>(self, panel: &[SmallPanel], input: [&[SmallInput]; TILE_TOKENS], acc: &mut TileSums) {
+        for (acc, input) in acc.iter_mut().zip(input) {
+            for (acc, r) in acc.iter_mut().zip(0..TILE_ROWS) {
+                for (p, x) in panel.iter().zip(input) {
+                    let mut isum = 0i32;
+                    for k in 0..32 {
+                        let code = p.code(k, r);
+                        let code = if F::SIGNED { i32::from(code as i8) } else { i32::from(code) };
+                        isum += (code - i32::from(F::OFFSET)) * i32::from(x.qs[k]);
+                    }
+                    *acc = (p.d(r) * x.d).mul_add(isum as f32, *acc);
+                    if F::MIN {
+                        *acc = (p.m(r) * x.d).mul_add(x.sum as f32, *acc);
+                    }
+                }
+            }
+        }
+    }
+
+    fn wide(self, from: &[f32; 16]) -> [f32; 16] {
+        *from
+    }
+    fn splat_wide(self, value: f32) -> [f32; 16] {
+        [value; 16]
+    }
+    fn wide_array(self, a: [f32; 16]) -> [f32; 16] {
+        a
+    }
+    fn put(self, a: [f32; 16], to: &mut [f32; 16]) {
+        *to = a;
+    }
+    fn add(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        from_fn(|i| a[i] + b[i])
+    }
+    fn mul(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        from_fn(|i| a[i] * b[i])
+    }
+    fn div(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        from_fn(|i| a[i] / b[i])
+    }
+    fn fma(self, a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
+        from_fn(|i| a[i].mul_add(b[i], c[i]))
+    }
+    fn max(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    fn min(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] })
+    }
+    fn abs(self, a: [f32; 16]) -> [f32; 16] {
+        a.map(f32::abs)
+    }
+    fn max_bits(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        from_fn(|i| f32::from_bits(a[i].to_bits().max(b[i].to_bits())))
+    }
+    fn round(self, a: [f32; 16]) -> [f32; 16] {
+        a.map(f32::round_ties_even)
+    }
+    fn pow2(self, n: [f32; 16]) -> [f32; 16] {
+        n.map(|n| f32::from_bits(((n as i32 + 127) << 23) as u32))
+    }
+    fn sum(self, a: [f32; 16]) -> f32 {
+        tree(a, |a, b| a + b)
+    }
+    fn to_i8(self, a: [f32; 16]) -> [i8; 16] {
+        a.map(|x| x as i8)
+    }
+    fn from_f16(self, from: &[u16; 16]) -> [f32; 16] {
+        from.map(|bits| f16::from_bits(bits).to_f32())
+    }
+    fn to_f16(self, a: [f32; 16]) -> [u16; 16] {
+        a.map(|x| f16::from_f32(x).to_bits())
+    }
+    fn from_bf16(self, from: &[u16; 16]) -> [f32; 16] {
+        from.map(|bits| bf16::from_bits(bits).to_f32())
+    }
+}
+
+/// Adds the products of the `i`-th 32 values, the two halves by their own scales.
+#[inline(always)]
+fn scaled(sums: i32, products: [i32; 32], scales: [i16; 16], i: usize) -> i32 {
+    let (low, high) = products.split_at(16);
+    let low = low.iter().sum::<i32>() * i32::from(scales[2 * i]);
+    let high = high.iter().sum::<i32>() * i32::from(scales[2 * i + 1]);
+    sums.wrapping_add(low).wrapping_add(high)
+}

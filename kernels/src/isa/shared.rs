@@ -1,0 +1,292 @@
+//! A matrix that the threads of a region share, with borrowing checked at run time.
+//!
+//! In one parallel region every thread walks the same steps, with a barrier between. In a step, some buffers are only
+//! read, and each written one is written by several threads in disjoint pieces. [`Shared`] makes that safe without
+//! making it slow: taking a piece costs a few atomic operations, using it costs nothing. It is a `RefCell` for regions:
+//! it never waits, and a step that breaks the rules panics, because that is a bug of the step.
+//!
+//! The rules: at any moment a matrix has either readers of the whole, or writers of disjoint row ranges, or writers of
+//! disjoint column ranges. Column ranges begin at multiples of [`GRANULE`].
+
+#![allow(unsafe_code, reason = "this is the checked home of data shared between the threads of a region")]
+
+use std::cell::UnsafeCell;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut, Range};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Columns are written in ranges that begin at a multiple of this.
+pub const GRANULE: usize = 16;
+
+/// Three counters of 21 bits in one word: readers, writers by rows, writers by columns.
+const READER: u64 = 1;
+const ROW_WRITER: u64 = 1 << 21;
+const COL_WRITER: u64 = 1 << 42;
+const COUNTER: u64 = (1 << 21) - 1;
+
+/// A `rows x cols` matrix of `T`, row after row, shared between the threads of a region.
+pub struct Shared<T> {
+    cells: Box<[UnsafeCell<T>]>,
+    rows: usize,
+    cols: usize,
+    users: AtomicU64,
+    row_taken: Box<[AtomicBool]>,
+    granule_taken: Box<[AtomicBool]>,
+}
+
+// SAFETY: all access to the cells goes through `read`, `write_rows` and `write_cols`, which hand out a shared borrow only
+// while there is no writer, and mutable ones only of disjoint pieces while there is no reader.
+unsafe impl<T: Send + Sync> Sync for Shared<T> {}
+
+impl<T: Copy> Shared<T> {
+    /// A matrix filled with `value`.
+    pub fn new(rows: usize, cols: usize, value: T) -> Shared<T> {
+        let cells = (0..rows.checked_mul(cols).expect("a buffer that fits the address space"))
+            .map(|_| UnsafeCell::new(value))
+            .collect();
+        let flags = |n| (0..n).map(|_| AtomicBool::new(false)).collect();
+        Shared {
+            cells,
+            rows,
+            cols,
+            users: AtomicU64::new(0),
+            row_taken: flags(rows),
+            granule_taken: flags(cols.div_ceil(GRANULE)),
+        }
+    }
+}
+
+impl<T> Shared<T> {
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Enters as one more user of a kind.
+    ///
+    /// # Panics
+    /// If there are users of another kind.
+    #[track_caller]
+    fn enter(&self, kind: u64) {
+        let before = self.users.fetch_add(kind, Ordering::AcqRel);
+        let others = before & !(COUNTER * kind);
+        if others != 0 {
+            self.users.fetch_sub(kind, Ordering::AcqRel);
+            panic!("a step reads and writes one buffer at a time, or writes it by rows and by columns");
+        }
+    }
+
+    fn leave(&self, kind: u64) {
+        self.users.fetch_sub(kind, Ordering::AcqRel);
+    }
+
+    /// Takes flags `range`, all or (by panicking) none.
+    #[track_caller]
+    fn take(&self, flags: &[AtomicBool], range: Range<usize>, kind: u64) {
+        for i in range.clone() {
+            if flags[i].swap(true, Ordering::AcqRel) {
+                for taken in range.start..i {
+                    flags[taken].store(false, Ordering::Release);
+                }
+                self.leave(kind);
+                panic!("two threads write one piece of a buffer");
+            }
+        }
+    }
+
+    /// Borrows the whole for reading.
+    ///
+    /// # Panics
+    /// If a writer is active: the step lacks a barrier.
+    #[track_caller]
+    pub fn read(&self) -> Ref<'_, T> {
+        self.enter(READER);
+        // SAFETY: no writer is active, none can enter while the guard counts as a reader, and `UnsafeCell<T>` has the
+        // layout of `T`.
+        let slice = unsafe { std::slice::from_raw_parts(self.cells.as_ptr().cast::<T>(), self.cells.len()) };
+        Ref { shared: self, slice }
+    }
+
+    /// Borrows rows for writing: one contiguous slice.
+    ///
+    /// # Panics
+    /// If the rows do not exist, another thread has one of them, or there are users of another kind.
+    #[track_caller]
+    pub fn write_rows(&self, rows: Range<usize>) -> RowsMut<'_, T> {
+        assert!(rows.start <= rows.end && rows.end <= self.rows, "rows {rows:?} of {}", self.rows);
+        self.enter(ROW_WRITER);
+        self.take(&self.row_taken, rows.clone(), ROW_WRITER);
+        let start = self.cells[rows.start * self.cols..].as_ptr();
+        // SAFETY: the rows lie inside the allocation; no reader or column writer is active and none can enter; the
+        // flags of these rows are ours until the guard is dropped, so no other borrow covers them.
+        let slice = unsafe {
+            std::slice::from_raw_parts_mut(UnsafeCell::raw_get(start), (rows.end - rows.start) * self.cols)
+        };
+        RowsMut { shared: self, rows, slice }
+    }
+
+    /// Borrows columns of all rows for writing.
+    ///
+    /// # Panics
+    /// If the columns do not exist, do not begin and end at a granule (or at the end), another thread has one of them,
+    /// or there are users of another kind.
+    #[track_caller]
+    pub fn write_cols(&self, cols: Range<usize>) -> ColsMut<'_, T> {
+        assert!(cols.start <= cols.end && cols.end <= self.cols, "columns {cols:?} of {}", self.cols);
+        assert!(cols.start.is_multiple_of(GRANULE) && (cols.end.is_multiple_of(GRANULE) || cols.end == self.cols));
+        self.enter(COL_WRITER);
+        let granules = cols.start / GRANULE..cols.end.div_ceil(GRANULE);
+        self.take(&self.granule_taken, granules.clone(), COL_WRITER);
+        ColsMut { shared: self, cols, granules, unique: PhantomData }
+    }
+}
+
+/// A shared borrow of the whole matrix.
+pub struct Ref<'a, T> {
+    shared: &'a Shared<T>,
+    slice: &'a [T],
+}
+
+impl<'a, T> Ref<'a, T> {
+    /// One row.
+    pub fn row(&self, row: usize) -> &[T] {
+        &self.slice[row * self.shared.cols..][..self.shared.cols]
+    }
+}
+
+impl<T> Deref for Ref<'_, T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        self.slice
+    }
+}
+
+impl<T> Drop for Ref<'_, T> {
+    fn drop(&mut self) {
+        self.shared.leave(READER);
+    }
+}
+
+/// A mutable borrow of some rows.
+pub struct RowsMut<'a, T> {
+    shared: &'a Shared<T>,
+    rows: Range<usize>,
+    slice: &'a mut [T],
+}
+
+impl<T> Deref for RowsMut<'_, T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        self.slice
+    }
+}
+
+impl<T> DerefMut for RowsMut<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        self.slice
+    }
+}
+
+impl<T> Drop for RowsMut<'_, T> {
+    fn drop(&mut self) {
+        for flag in &self.shared.row_taken[self.rows.clone()] {
+            flag.store(false, Ordering::Release);
+        }
+        self.shared.leave(ROW_WRITER);
+    }
+}
+
+/// A mutable borrow of some columns of all rows.
+pub struct ColsMut<'a, T> {
+    shared: &'a Shared<T>,
+    cols: Range<usize>,
+    granules: Range<usize>,
+    unique: PhantomData<&'a mut T>,
+}
+
+impl<T> ColsMut<'_, T> {
+    /// The columns.
+    pub fn cols(&self) -> Range<usize> {
+        self.cols.clone()
+    }
+
+    /// The borrowed columns of one row.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row(&mut self, row: usize) -> &mut [T] {
+        assert!(row < self.shared.rows, "row {row} of {}", self.shared.rows);
+        let start = self.shared.cells[row * self.shared.cols + self.cols.start..].as_ptr();
+        // SAFETY: row and columns lie inside the allocation; no reader or row writer is active and none can enter; the
+        // flags of these columns are ours until the guard is dropped; `&mut self` keeps rows from being borrowed twice.
+        unsafe { std::slice::from_raw_parts_mut(UnsafeCell::raw_get(start), self.cols.end - self.cols.start) }
+    }
+}
+
+impl<T> Drop for ColsMut<'_, T> {
+    fn drop(&mut self) {
+        for flag in &self.shared.granule_taken[self.granules.clone()] {
+            flag.store(false, Ordering::Release);
+        }
+        self.shared.leave(COL_WRITER);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    fn refused<R>(f: impl FnOnce() -> R) -> bool {
+        catch_unwind(AssertUnwindSafe(|| drop(f()))).is_err()
+    }
+
+    #[test]
+    fn disjoint_pieces_are_written_and_read_back() {
+        let m = Shared::new(3, 40, 0);
+        {
+            let (mut a, mut b) = (m.write_cols(0..16), m.write_cols(16..40));
+            a.row(1).fill(1);
+            b.row(2).fill(2);
+        }
+        {
+            let mut first = m.write_rows(0..1);
+            let _last = m.write_rows(2..3);
+            first[39] = 7;
+        }
+        let all = m.read();
+        let _again = m.read();
+        assert_eq!((all[39], all.row(1)[15], all.row(1)[16], all.row(2)[39]), (7, 1, 0, 2));
+    }
+
+    #[test]
+    fn overlaps_are_refused_and_leave_no_trace() {
+        let m = Shared::new(4, 64, 0u8);
+        {
+            let _w = m.write_rows(1..3);
+            assert!(refused(|| m.write_rows(0..2)));
+            assert!(refused(|| m.read()));
+            assert!(refused(|| m.write_cols(0..16)));
+            let _other = m.write_rows(0..1);
+        }
+        {
+            let _w = m.write_cols(16..32);
+            assert!(refused(|| m.write_cols(0..32)));
+            assert!(refused(|| m.write_rows(0..1)));
+            let _other = m.write_cols(0..16);
+        }
+        {
+            let _r = m.read();
+            assert!(refused(|| m.write_rows(0..1)));
+        }
+        assert!(refused(|| m.write_cols(8..16)));
+        assert!(refused(|| m.write_rows(0..5)));
+        drop(m.write_rows(0..4));
+        drop(m.write_cols(0..64));
+    }
+}

@@ -1,0 +1,194 @@
+//! The one place where formats and levels meet.
+//!
+//! A [`Matrix`] is bytes, a shape and the kernel of its format. [`matmul`] is one step of a region: it hands out row
+//! ranges of one or more matrices that share their inputs.
+
+use crate::dot::{FEW, STREAMS, SmallFew, SuperFew, stream_rows};
+use crate::float::{Float, FloatRows};
+use crate::format::{FormatId, Small, Super};
+use crate::input::{InputKind, Inputs};
+use crate::isa::shared::{ColsMut, Shared};
+use crate::isa::{Isa, Level, with_isa};
+use crate::panel::{SmallMany, SuperMany};
+use crate::pool::Team;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// The bytes of a matrix and the length of its rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Weights<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) cols: usize,
+}
+
+impl<'a> Weights<'a> {
+    /// The matrix as blocks; the length and alignment were checked by [`Matrix::new`].
+    #[inline(always)]
+    pub(crate) fn blocks<B: bytemuck::Pod>(&self) -> &'a [B] {
+        bytemuck::cast_slice(self.bytes)
+    }
+}
+
+/// A piece of a matrix multiply: some rows against all tokens.
+pub(crate) struct Work<'a, 'o> {
+    pub(crate) weights: Weights<'a>,
+    pub(crate) input: &'a Inputs<'a>,
+    pub(crate) rows: Range<usize>,
+    pub(crate) out: &'a mut ColsMut<'o, f32>,
+}
+
+/// What can be done with the rows of a format.
+struct Kernel {
+    input: InputKind,
+    align: usize,
+    few: fn(Level, Work<'_, '_>),
+    many: fn(Level, Work<'_, '_>),
+}
+
+fn of_super<F: Super>() -> Kernel {
+    Kernel {
+        input: InputKind::Super,
+        align: align_of::<F::Block>(),
+        few: |level, work| with_isa!(level, isa => isa.run(SuperFew::<F>(work, PhantomData))),
+        many: |level, work| with_isa!(level, isa => isa.run(SuperMany::<F>(work, PhantomData))),
+    }
+}
+
+fn of_small<F: Small>() -> Kernel {
+    Kernel {
+        input: InputKind::Small,
+        align: align_of::<F::Block>(),
+        few: |level, work| with_isa!(level, isa => isa.run(SmallFew::<F>(work, PhantomData))),
+        many: |level, work| with_isa!(level, isa => isa.run(SmallMany::<F>(work, PhantomData))),
+    }
+}
+
+fn of_float<F: Float>() -> Kernel {
+    let run = |level, work: Work<'_, '_>| with_isa!(level, isa => isa.run(FloatRows::<F>(work, PhantomData)));
+    Kernel { input: InputKind::Float, align: align_of::<F::Block>(), few: run, many: run }
+}
+
+/// The kernel of each format: `float`, `small` or `super` says which walk it takes.
+macro_rules! kernels {
+    ($(($variant:ident, $format:ident, $family:ident)),+ $(,)?) => {
+        fn kernel(format: FormatId) -> Kernel {
+            match format {
+                $(FormatId::$variant => family!($family, $format)),+
+            }
+        }
+    };
+}
+macro_rules! family {
+    (float, $format:ident) => {
+        of_float::<crate::format::$format>()
+    };
+    (small, $format:ident) => {
+        of_small::<crate::format::$format>()
+    };
+    (super, $format:ident) => {
+        of_super::<crate::format::$format>()
+    };
+}
+crate::format::formats!(kernels);
+
+/// A matrix of `rows x cols` weights: blocks of one format, row after row.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a> {
+    format: FormatId,
+    rows: usize,
+    weights: Weights<'a>,
+}
+
+impl<'a> Matrix<'a> {
+    /// Checks that `bytes` are a matrix of that shape.
+    ///
+    /// # Errors
+    /// If the rows are not whole blocks, or the number or alignment of the bytes is not what the format needs.
+    pub fn new(format: FormatId, rows: usize, cols: usize, bytes: &'a [u8]) -> Result<Matrix<'a>, String> {
+        if !cols.is_multiple_of(format.block_len()) {
+            return Err(format!("rows of {cols} are not whole blocks of {} ({format})", format.block_len()));
+        }
+        let needed = rows.checked_mul(cols / format.block_len()).and_then(|n| n.checked_mul(format.block_bytes()));
+        if needed != Some(bytes.len()) {
+            return Err(format!("{} bytes are not {rows} x {cols} of {format}", bytes.len()));
+        }
+        if !bytes.as_ptr().addr().is_multiple_of(kernel(format).align) {
+            return Err(format!("{format} data begins at an odd address"));
+        }
+        Ok(Matrix { format, rows, weights: Weights { bytes, cols } })
+    }
+
+    /// The format.
+    pub fn format(&self) -> FormatId {
+        self.format
+    }
+
+    /// Rows: values of the output.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns: values of an input.
+    pub fn cols(&self) -> usize {
+        self.weights.cols
+    }
+
+    /// One row as floats.
+    ///
+    /// # Panics
+    /// If there is no such row, or `out` is not one row long.
+    pub fn row(&self, row: usize, out: &mut [f32]) {
+        let bytes = self.weights.cols / self.format.block_len() * self.format.block_bytes();
+        crate::format::dequantize(self.format, &self.weights.bytes[row * bytes..][..bytes], out);
+    }
+}
+
+/// How a format wants its inputs.
+pub fn input_kind(format: FormatId) -> InputKind {
+    kernel(format).input
+}
+
+/// One product of a step: `out[t][row] = matrix row . input t`.
+pub struct Product<'a> {
+    /// The weights.
+    pub matrix: Matrix<'a>,
+    /// Where the sums go: at least as many rows as there are tokens, at least as many columns as the matrix has rows.
+    pub out: &'a Shared<f32>,
+}
+
+/// A step of a region: multiplies one or more matrices with the same inputs, and waits for all threads.
+///
+/// # Panics
+/// If a shape does not fit, or `input` lacks the kind that a format needs.
+pub fn matmul(team: &Team<'_>, level: Level, input: &Inputs<'_>, products: &[Product<'_>]) {
+    let total: usize = products.iter().map(|p| p.matrix.rows).sum();
+    // Small enough that the last chunk of a slow core does not keep the others waiting, large enough that a stream is
+    // worth following.
+    let share = (total / (team.size() * 6)).clamp(32, 256);
+    let chunk_of = |p: &Product<'_>| {
+        let row_bytes = p.matrix.weights.bytes.len() / p.matrix.rows.max(1);
+        // Chunks begin at granules of the output: streams of a multiple of four rows make chunks of 16.
+        if input.tokens <= FEW { STREAMS * stream_rows(share / STREAMS, row_bytes) } else { share.min(64) / 16 * 16 }
+    };
+    let chunks: usize = products.iter().map(|p| p.matrix.rows.div_ceil(chunk_of(p))).sum();
+    team.split(chunks, 1, |ticket| {
+        let mut ticket = ticket.start;
+        for product in products {
+            let chunk = chunk_of(product);
+            let count = product.matrix.rows.div_ceil(chunk);
+            if ticket >= count {
+                ticket -= count;
+                continue;
+            }
+            assert_eq!(product.matrix.cols(), input.cols, "the inputs fit the matrix");
+            let rows = ticket * chunk..product.matrix.rows.min((ticket + 1) * chunk);
+            let last = rows.end == product.matrix.rows;
+            let cols = rows.start..if last { product.out.cols() } else { rows.end };
+            let mut out = product.out.write_cols(cols);
+            let kernel = kernel(product.matrix.format);
+            let work = Work { weights: product.matrix.weights, input, rows, out: &mut out };
+            (if input.tokens <= FEW { kernel.few } else { kernel.many })(level, work);
+            return;
+        }
+    });
+}

@@ -1,0 +1,154 @@
+//! Every format at every level against the scalar level, bit for bit, around every edge of rows and tokens.
+//!
+//! The list of formats and levels is the library's own, so a kernel cannot exist without being tested here. A level that
+//! this CPU lacks is reported by name.
+
+use smolq_kernels::input::{InputKind, Inputs, SmallInput, SuperInput, quantize_small, quantize_super};
+use smolq_kernels::{FormatId, Level, Matrix, Pool, Product, Shared, dequantize, input_kind, matmul};
+
+/// A small generator of bytes, so that every run tests the same cases.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let x = self.0 ^ (self.0 >> 33);
+        x.wrapping_mul(0xff51_afd7_ed55_8ccd) >> 24
+    }
+    fn normal(&mut self) -> f32 {
+        (0..6).map(|_| (self.next() % 2001) as f32 / 1000.0 - 1.0).sum()
+    }
+}
+
+/// Weights as bytes: what a hostile file may hold.
+#[derive(Clone, Copy, Debug)]
+enum Bytes {
+    /// Anything, infinite and NaN scales included.
+    Any,
+    /// No half-precision exponent of all ones.
+    Finite,
+    /// Extreme codes and scales only.
+    Extreme,
+}
+
+fn weights(kind: Bytes, n: usize, random: &mut Random) -> Vec<u8> {
+    (0..n)
+        .map(|_| match kind {
+            Bytes::Any => random.next() as u8,
+            Bytes::Finite => random.next() as u8 & 0xBB,
+            Bytes::Extreme => [0x00, 0xff, 0x80, 0x7f, 0xfb, 0x7b][random.next() as usize % 6],
+        })
+        .collect()
+}
+
+/// Eight-byte aligned storage.
+fn aligned(bytes: &[u8]) -> Vec<u64> {
+    let mut words = vec![0u64; bytes.len().div_ceil(8)];
+    bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..bytes.len()].copy_from_slice(bytes);
+    words
+}
+
+/// `tokens` rows of inputs: ordinary, with one huge value, all zero, all equal to the extreme.
+fn inputs(tokens: usize, cols: usize, random: &mut Random) -> Vec<f32> {
+    let mut x: Vec<f32> = (0..tokens * cols).map(|_| random.normal()).collect();
+    for (t, x) in x.chunks_exact_mut(cols).enumerate() {
+        match t % 5 {
+            1 => x[random.next() as usize % cols] = 1e4,
+            2 => x.fill(0.0),
+            3 => x.iter_mut().enumerate().for_each(|(i, x)| *x = if i % 3 == 0 { -2.5 } else { 2.5 }),
+            _ => {}
+        }
+    }
+    x
+}
+
+/// One matrix multiply through the public face; unwritten outputs stay NaN with a mark.
+fn run(level: Level, pool: &Pool, matrix: Matrix<'_>, x: &[f32], tokens: usize) -> Vec<f32> {
+    let cols = matrix.cols();
+    let small = Shared::new(tokens, cols.div_ceil(32), SmallInput::ZERO);
+    let supers = Shared::new(tokens, cols.div_ceil(256), SuperInput::ZERO);
+    let mark = f32::from_bits(0x7fff_1234);
+    let out = Shared::new(tokens, matrix.rows(), mark);
+    for (t, x) in x.chunks_exact(cols).enumerate() {
+        match input_kind(matrix.format()) {
+            InputKind::Float => {}
+            InputKind::Small => quantize_small(level, x, &mut small.write_rows(t..t + 1)),
+            InputKind::Super => quantize_super(level, x, &mut supers.write_rows(t..t + 1)),
+        }
+    }
+    let (small, supers) = (small.read(), supers.read());
+    let input = Inputs { tokens, cols, floats: Some(x), small: Some(&small), supers: Some(&supers) };
+    pool.run(|team| matmul(team, level, &input, &[Product { matrix, out: &out }]));
+    let out = out.read().to_vec();
+    assert!(out.iter().all(|y| y.to_bits() != mark.to_bits()), "every output is written");
+    out
+}
+
+fn same(a: f32, b: f32) -> bool {
+    a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
+}
+
+#[test]
+fn every_level_gives_the_bits_of_scalar() {
+    let pools: Vec<_> = (1..=3).map(|n| Pool::new(n).unwrap()).collect();
+    for &level in Level::ALL {
+        if !level.is_available() {
+            println!("NOT TESTED on this CPU: level {level}");
+        }
+    }
+    for &format in FormatId::ALL {
+        let step = format.block_len().max(32);
+        for (case, kind) in [Bytes::Any, Bytes::Finite, Bytes::Extreme].into_iter().enumerate() {
+            for (rows, blocks) in [(1, 1), (3, 2), (4, 5), (17, 1), (33, 9), (100, 2)] {
+                // Float rows need not be whole vectors.
+                let cols = blocks * step - if format.block_len() == 1 { 5 } else { 0 };
+                let mut random = Random(format as u64 * 1000 + case as u64 * 100 + rows as u64);
+                let bytes = weights(kind, rows * cols / format.block_len() * format.block_bytes(), &mut random);
+                let storage = aligned(&bytes);
+                let bytes = &bytemuck::cast_slice::<u64, u8>(&storage)[..bytes.len()];
+                let matrix = Matrix::new(format, rows, cols, bytes).unwrap();
+                let x = inputs(9, cols, &mut random);
+                let truth = run(Level::Scalar, &pools[0], matrix, &x, 9);
+                for level in Level::available() {
+                    for tokens in [1, 2, 3, 4, 5, 7, 8, 9] {
+                        let pool = &pools[(tokens + rows) % pools.len()];
+                        let got = run(level, pool, matrix, &x[..tokens * cols], tokens);
+                        for (i, (&got, &truth)) in got.iter().zip(&truth).enumerate() {
+                            assert!(
+                                same(got, truth),
+                                "{format} {level} {kind:?} {rows}x{cols} of {tokens}: token {} row {}: {got:e} is not {truth:e}",
+                                i / rows,
+                                i % rows
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn products_are_close_to_the_dequantized_ones() {
+    let pool = Pool::new(1).unwrap();
+    for &format in FormatId::ALL {
+        let (rows, cols) = (5, 512);
+        let mut random = Random(format as u64);
+        let storage = aligned(&weights(Bytes::Finite, rows * cols / format.block_len() * format.block_bytes(), &mut random));
+        let bytes = bytemuck::cast_slice::<u64, u8>(&storage);
+        let matrix = Matrix::new(format, rows, cols, &bytes[..rows * cols / format.block_len() * format.block_bytes()]).unwrap();
+        let x: Vec<f32> = (0..cols).map(|_| random.normal()).collect();
+        let got = run(Level::Scalar, &pool, matrix, &x, 1);
+        let mut row = vec![0.0; cols];
+        for (r, &got) in got.iter().enumerate() {
+            matrix.row(r, &mut row);
+            let mut own = vec![0.0; cols];
+            let row_bytes = cols / format.block_len() * format.block_bytes();
+            dequantize(format, &bytes[r * row_bytes..][..row_bytes], &mut own);
+            assert!(row.iter().zip(&own).all(|(a, b)| same(*a, *b)));
+            let truth: f64 = row.iter().zip(&x).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum();
+            let size = row.iter().zip(&x).map(|(&w, &x)| (f64::from(w) * f64::from(x)).powi(2)).sum::<f64>().sqrt();
+            assert!((f64::from(got) - truth).abs() <= 0.02 * size, "{format} row {r}: {got:e} is far from {truth:e} ({size:e})");
+        }
+    }
+}
