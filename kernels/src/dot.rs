@@ -14,6 +14,9 @@
 //! thus read front to back: one core can only keep enough loads in flight when it follows several streams at once, and the
 //! prefetcher follows each. [`stream_rows`] picks a distance between the streams that is not near a multiple of 4096
 //! bytes, where they would compete for the same cache sets.
+//!
+//! Loops over rows and tokens are written out, not passed as closures to library functions: where the compiler leaves such
+//! a function out of line, it has none of the level's instructions, and the kernel is a hundred times slower.
 
 use crate::format::{Small, Super};
 use crate::input::{SmallInput, SuperInput};
@@ -47,127 +50,148 @@ pub(crate) struct SuperFew<'a, 'o, F: Super>(pub(crate) Work<'a, 'o>, pub(crate)
 
 pub(crate) struct SmallFew<'a, 'o, F: Small>(pub(crate) Work<'a, 'o>, pub(crate) PhantomData<F>);
 
-/// Calls `tile` with the rows of each tile of `rows`: one from each of [`STREAMS`] equal parts. A tile beyond the end of
-/// the last part repeats the last row.
+/// The rows of tile `i`: one from each of [`STREAMS`] parts of `stream` rows. Beyond the end of the last part, the last row
+/// again.
 #[inline(always)]
-pub(crate) fn tiles(rows: &Range<usize>, mut tile: impl FnMut([usize; STREAMS])) {
-    let stream = rows.len().div_ceil(STREAMS);
-    for i in 0..stream {
-        tile(from_fn(|s| (rows.start + s * stream + i).min(rows.end - 1)));
+fn tile_rows(rows: &Range<usize>, stream: usize, i: usize) -> [usize; STREAMS] {
+    let mut tile = [0; STREAMS];
+    for (s, row) in tile.iter_mut().enumerate() {
+        *row = (rows.start + s * stream + i).min(rows.end - 1);
+    }
+    tile
+}
+
+/// Asks for what a stream needs [`AHEAD`] bytes further on: as many lines as a block is long.
+#[inline(always)]
+fn prefetch<I: Isa, T>(isa: I, block: &T) {
+    for line in 0..size_of::<T>().div_ceil(LINE) {
+        isa.prefetch(block, AHEAD + line * LINE);
     }
 }
 
+/// What one row's block gives for `T` tokens.
+struct Part<I: Isa, const T: usize> {
+    sums: [I::Sums; T],
+    mins: [I::Sums; T],
+    d: f32,
+    m: f32,
+}
+
 #[inline(always)]
-fn prefetch<I: Isa, T>(isa: I, weights: &[u8], _row: &[T], block: usize, row_at: usize) {
-    // Every line once: a block asks for the lines that begin within its length, AHEAD bytes further on.
-    let size = size_of::<T>();
-    let at = row_at + block * size + AHEAD;
-    let mut line = at.next_multiple_of(LINE);
-    while line < at + size {
-        isa.prefetch(weights, line);
-        line += LINE;
+fn super_part<I: Isa, F: Super, const T: usize>(isa: I, block: &F::Block, input: &[&SuperInput; T]) -> Part<I, T> {
+    prefetch(isa, block);
+    let header = F::header(isa, block);
+    let mut refined = [header.scales; T];
+    for t in 0..T {
+        refined[t] = isa.mul_shorts(header.scales, isa.shorts(&input[t].refine));
     }
+    let mut part = Part { sums: [isa.sums(0); T], mins: [isa.sums(0); T], d: header.d, m: -header.dmin };
+    if F::OFFSET != 0 {
+        let offsets = isa.mul_shorts(header.scales, isa.splat_short(-F::OFFSET));
+        for t in 0..T {
+            part.sums[t] = isa.mac_shorts(isa.sums(0), offsets, isa.shorts(&input[t].sums));
+        }
+    }
+    if F::MINS {
+        for t in 0..T {
+            part.mins[t] = isa.mac_shorts(isa.sums(0), header.mins, isa.shorts(&input[t].sums));
+        }
+    }
+    for i in 0..8 {
+        let codes = F::codes(isa, block, i);
+        for t in 0..T {
+            let x: &[i8; 32] = input[t].qs[32 * i..32 * i + 32].try_into().expect("32 values");
+            part.sums[t] = if F::SIGNED {
+                isa.mac_signed(part.sums[t], codes, x, refined[t], i)
+            } else {
+                isa.mac(part.sums[t], codes, x, refined[t], i)
+            };
+        }
+    }
+    part
+}
+
+#[inline(always)]
+fn small_part<I: Isa, F: Small, const T: usize>(isa: I, block: &F::Block, input: &[&SmallInput; T]) -> Part<I, T> {
+    prefetch(isa, block);
+    let (d, m) = F::header(isa, block);
+    let codes = F::codes(isa, block, 0);
+    let mut sums = [isa.sums(0); T];
+    for t in 0..T {
+        let x = input[t];
+        let start = isa.sums(if F::OFFSET != 0 { -i32::from(F::OFFSET) * x.sum } else { 0 });
+        sums[t] = if F::SIGNED { isa.dot_signed(start, codes, &x.qs) } else { isa.dot(start, codes, &x.qs) };
+    }
+    Part { sums, mins: [isa.sums(0); T], d, m }
 }
 
 #[inline(always)]
 fn super_tile<I: Isa, F: Super, const T: usize>(
     isa: I,
-    bytes: &[u8],
-    rows: [(&[F::Block], usize); STREAMS],
+    rows: [&[F::Block]; STREAMS],
     input: [&[SuperInput]; T],
 ) -> [[f32; STREAMS]; T] {
     let n = input[0].len();
     let input = input.map(|x| &x[..n]);
-    let rows = rows.map(|(row, at)| (&row[..n], at));
+    let [r0, r1, r2, r3] = rows.map(|row| &row[..n]);
     let mut acc = [isa.quad([0.0; 4]); T];
     for b in 0..n {
-        let mut sums = [[isa.sums(0); STREAMS]; T];
-        let mut mins = [[isa.sums(0); STREAMS]; T];
-        let mut d = [0.0; STREAMS];
-        let mut neg_dmin = [0.0; STREAMS];
-        for (r, &(row, at)) in rows.iter().enumerate() {
-            let block = &row[b];
-            prefetch(isa, bytes, row, b, at);
-            let header = F::header(block);
-            d[r] = header.d;
-            neg_dmin[r] = -header.dmin;
-            let scales = isa.shorts(&header.scales);
-            let mut refined = [scales; T];
-            for t in 0..T {
-                let x = &input[t][b];
-                let x_sums = isa.shorts(&x.sums);
-                refined[t] = isa.mul_shorts(scales, isa.shorts(&x.refine));
-                if F::OFFSET != 0 {
-                    let offsets = isa.mul_shorts(scales, isa.splat_short(-F::OFFSET));
-                    sums[t][r] = isa.mac_shorts(sums[t][r], offsets, x_sums);
-                }
-                if F::MINS {
-                    mins[t][r] = isa.mac_shorts(mins[t][r], isa.shorts(&header.mins), x_sums);
-                }
-            }
-            for i in 0..8 {
-                let codes = F::codes(isa, block, i);
-                for t in 0..T {
-                    let x: &[i8; 32] = input[t][b].qs[32 * i..32 * i + 32].try_into().expect("32 values");
-                    sums[t][r] = if F::SIGNED {
-                        isa.mac_signed(sums[t][r], codes, x, refined[t], i)
-                    } else {
-                        isa.mac(sums[t][r], codes, x, refined[t], i)
-                    };
-                }
-            }
-        }
-        let d = isa.quad(d);
-        let neg_dmin = isa.quad(neg_dmin);
+        let x: [&SuperInput; T] = from_fn(|t| &input[t][b]);
+        let p0 = super_part::<I, F, T>(isa, &r0[b], &x);
+        let p1 = super_part::<I, F, T>(isa, &r1[b], &x);
+        let p2 = super_part::<I, F, T>(isa, &r2[b], &x);
+        let p3 = super_part::<I, F, T>(isa, &r3[b], &x);
+        let d = isa.quad([p0.d, p1.d, p2.d, p3.d]);
+        let m = isa.quad([p0.m, p1.m, p2.m, p3.m]);
         for t in 0..T {
-            let dx = isa.quad([input[t][b].d; STREAMS]);
-            acc[t] = isa.quad_fma(isa.quad_mul(d, dx), isa.totals(sums[t]), acc[t]);
+            let dx = isa.quad([x[t].d; STREAMS]);
+            let total = isa.totals([p0.sums[t], p1.sums[t], p2.sums[t], p3.sums[t]]);
+            acc[t] = isa.quad_fma(isa.quad_mul(d, dx), total, acc[t]);
             if F::MINS {
-                acc[t] = isa.quad_fma(isa.quad_mul(neg_dmin, dx), isa.totals(mins[t]), acc[t]);
+                let total = isa.totals([p0.mins[t], p1.mins[t], p2.mins[t], p3.mins[t]]);
+                acc[t] = isa.quad_fma(isa.quad_mul(m, dx), total, acc[t]);
             }
         }
     }
-    acc.map(|acc| isa.quad_array(acc))
+    let mut out = [[0.0; STREAMS]; T];
+    for t in 0..T {
+        out[t] = isa.quad_array(acc[t]);
+    }
+    out
 }
 
 #[inline(always)]
 fn small_tile<I: Isa, F: Small, const T: usize>(
     isa: I,
-    bytes: &[u8],
-    rows: [(&[F::Block], usize); STREAMS],
+    rows: [&[F::Block]; STREAMS],
     input: [&[SmallInput]; T],
 ) -> [[f32; STREAMS]; T] {
     let n = input[0].len();
     let input = input.map(|x| &x[..n]);
-    let rows = rows.map(|(row, at)| (&row[..n], at));
+    let [r0, r1, r2, r3] = rows.map(|row| &row[..n]);
     let mut acc = [isa.quad([0.0; 4]); T];
     for b in 0..n {
-        let mut sums = [[isa.sums(0); STREAMS]; T];
-        let mut d = [0.0; STREAMS];
-        let mut m = [0.0; STREAMS];
-        for (r, &(row, at)) in rows.iter().enumerate() {
-            let block = &row[b];
-            prefetch(isa, bytes, row, b, at);
-            (d[r], m[r]) = F::header(block);
-            let codes = F::codes(isa, block, 0);
-            for t in 0..T {
-                let x = &input[t][b];
-                let start = isa.sums(if F::OFFSET != 0 { -i32::from(F::OFFSET) * x.sum } else { 0 });
-                sums[t][r] =
-                    if F::SIGNED { isa.dot_signed(start, codes, &x.qs) } else { isa.dot(start, codes, &x.qs) };
-            }
-        }
-        let (d, m) = (isa.quad(d), isa.quad(m));
+        let x: [&SmallInput; T] = from_fn(|t| &input[t][b]);
+        let p0 = small_part::<I, F, T>(isa, &r0[b], &x);
+        let p1 = small_part::<I, F, T>(isa, &r1[b], &x);
+        let p2 = small_part::<I, F, T>(isa, &r2[b], &x);
+        let p3 = small_part::<I, F, T>(isa, &r3[b], &x);
+        let d = isa.quad([p0.d, p1.d, p2.d, p3.d]);
+        let m = isa.quad([p0.m, p1.m, p2.m, p3.m]);
         for t in 0..T {
-            let x = &input[t][b];
-            let dx = isa.quad([x.d; STREAMS]);
-            acc[t] = isa.quad_fma(isa.quad_mul(d, dx), isa.totals(sums[t]), acc[t]);
+            let dx = isa.quad([x[t].d; STREAMS]);
+            let total = isa.totals([p0.sums[t], p1.sums[t], p2.sums[t], p3.sums[t]]);
+            acc[t] = isa.quad_fma(isa.quad_mul(d, dx), total, acc[t]);
             if F::MIN {
-                acc[t] = isa.quad_fma(isa.quad_mul(m, dx), isa.quad([x.sum as f32; STREAMS]), acc[t]);
+                acc[t] = isa.quad_fma(isa.quad_mul(m, dx), isa.quad([x[t].sum as f32; STREAMS]), acc[t]);
             }
         }
     }
-    acc.map(|acc| isa.quad_array(acc))
+    let mut out = [[0.0; STREAMS]; T];
+    for t in 0..T {
+        out[t] = isa.quad_array(acc[t]);
+    }
+    out
 }
 
 /// The walk over tiles, written once for both families.
@@ -178,19 +202,21 @@ macro_rules! walk {
         let first = $self.0.rows.start;
         let inputs = $inputs;
         let x: [_; $T] = from_fn(|t| &inputs[t * per_row..(t + 1) * per_row]);
-        tiles(&$self.0.rows, |tile| {
-            let rows = tile.map(|row| {
-                let start = row * per_row;
-                (&weights[start..start + per_row], start * size_of::<$F::Block>())
-            });
-            let sums = $tile::<I, $F, $T>($isa, $self.0.weights.bytes, rows, x);
+        let stream = $self.0.rows.len().div_ceil(STREAMS);
+        for i in 0..stream {
+            let tile = tile_rows(&$self.0.rows, stream, i);
+            let mut rows = [weights; STREAMS];
+            for (rows, row) in rows.iter_mut().zip(tile) {
+                *rows = &weights[row * per_row..(row + 1) * per_row];
+            }
+            let sums = $tile::<I, $F, $T>($isa, rows, x);
             for (t, sums) in sums.into_iter().enumerate() {
                 let out = $self.0.out.row(t);
                 for (row, sum) in tile.into_iter().zip(sums) {
                     out[row - first] = sum;
                 }
             }
-        });
+        }
     }};
 }
 

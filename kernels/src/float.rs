@@ -64,7 +64,10 @@ fn tile<I: Isa, F: Float, const R: usize, const T: usize>(
     let cols = x[0].len();
     let mut acc = [[isa.splat_wide(0.0); R]; T];
     for at in (0..cols).step_by(16) {
-        let w: [I::Wide; R] = from_fn(|r| load::<I, F>(isa, rows[r], at));
+        let mut w = [isa.splat_wide(0.0); R];
+        for r in 0..R {
+            w[r] = load::<I, F>(isa, rows[r], at);
+        }
         for t in 0..T {
             let x = load_floats(isa, x[t], at);
             for r in 0..R {
@@ -72,7 +75,13 @@ fn tile<I: Isa, F: Float, const R: usize, const T: usize>(
             }
         }
     }
-    acc.map(|acc| acc.map(|acc| isa.sum(acc)))
+    let mut out = [[0.0; R]; T];
+    for t in 0..T {
+        for r in 0..R {
+            out[t][r] = isa.sum(acc[t][r]);
+        }
+    }
+    out
 }
 
 /// Any number of tokens against rows of floats.

@@ -20,8 +20,8 @@ use bytemuck::Pod;
 mod k;
 mod legacy;
 
-pub(crate) use k::*;
-pub(crate) use legacy::*;
+pub use k::*;
+pub use legacy::*;
 
 /// A block format: layout and definition.
 pub trait Format: 'static {
@@ -53,7 +53,7 @@ pub trait Small: Codes {
     /// Whether [`Small::header`] gives a minimum that is not always zero.
     const MIN: bool;
     /// The scale `d` and the added minimum.
-    fn header(block: &Self::Block) -> (f32, f32);
+    fn header<I: Isa>(isa: I, block: &Self::Block) -> (f32, f32);
 }
 
 /// A format of super-blocks: 256 values share one float scale, each 16 of them an integer one.
@@ -63,22 +63,22 @@ pub trait Super: Codes {
     /// Whether scales `2 i` and `2 i + 1` are always equal (sub-blocks of 32).
     const WIDE: bool;
     /// Scales of the block.
-    fn header(block: &Self::Block) -> Header;
+    fn header<I: Isa>(isa: I, block: &Self::Block) -> Header<I>;
 }
 
 /// The scales of a super-block, one integer for each 16 values.
 ///
 /// Bounds that keep every sum exact in 32 bits: `|scales[i]| * MAX <= 128 * 63` and `0 <= mins[i] <= 63`.
-#[derive(Clone, Copy, Debug)]
-pub struct Header {
+#[derive(Clone, Copy)]
+pub struct Header<I: Isa> {
     /// Float scale of the super-block.
     pub d: f32,
     /// Float scale of the minimums.
     pub dmin: f32,
     /// Integer scale of values `16 i .. 16 i + 16`.
-    pub scales: [i16; 16],
+    pub scales: I::Shorts,
     /// Integer minimum of values `16 i .. 16 i + 16`.
-    pub mins: [i16; 16],
+    pub mins: I::Shorts,
 }
 
 /// A half-precision number as the file holds it.

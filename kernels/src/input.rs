@@ -15,7 +15,7 @@ use crate::isa::{Isa, Task};
 const REFINE: f32 = 8.0;
 
 /// 32 values: `d * qs[k]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct SmallInput {
     /// Rounded values, -127..=127.
@@ -27,7 +27,7 @@ pub struct SmallInput {
 }
 
 /// 256 values: `d * refine[k / 16] * qs[k]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct SuperInput {
     /// Rounded values, -127..=127.
@@ -144,7 +144,7 @@ impl Task for QuantizeSmall<'_> {
 fn best_scale<I: Isa>(isa: I, x: [I::Wide; 2], top: f32) -> (f32, [I::Wide; 2]) {
     let d = top / 127.0;
     let inverse = isa.splat_wide(127.0 / top);
-    (d, x.map(|x| round(isa, x, inverse)))
+    (d, [round(isa, x[0], inverse), round(isa, x[1], inverse)])
 }
 
 struct QuantizeSuper<'a> {

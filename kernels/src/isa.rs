@@ -52,8 +52,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// Runs `task` with this level's instructions enabled.
     fn run<T: Task>(self, task: T) -> T::Out;
 
-    /// Asks the cache for the line at `bytes[at]`, if there is one.
-    fn prefetch(self, bytes: &[u8], at: usize);
+    /// Asks the cache for the line `ahead` bytes after the beginning of `at`, if there is one.
+    fn prefetch<T>(self, at: &T, ahead: usize);
 
     // Bytes: unpacking.
 
@@ -88,6 +88,12 @@ pub trait Isa: Copy + Send + Sync + 'static {
 
     /// Loads 16 shorts.
     fn shorts(self, from: &[i16; 16]) -> Self::Shorts;
+    /// Loads 16 signed bytes as shorts.
+    fn widened(self, from: &[i8; 16]) -> Self::Shorts;
+    /// Eight unsigned bytes as shorts, each twice.
+    fn doubled(self, from: [u8; 8]) -> Self::Shorts;
+    /// The 16 shorts.
+    fn shorts_array(self, a: Self::Shorts) -> [i16; 16];
     /// One short 16 times.
     fn splat_short(self, value: i16) -> Self::Shorts;
     /// Products, which must fit into 16 bits.
@@ -115,6 +121,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// The totals of four rows, as floats rounded to nearest even.
     fn totals(self, rows: [Self::Sums; 4]) -> Self::Quad;
 
+    /// A half-precision number as a float.
+    fn half(self, bits: u16) -> f32;
     /// Four floats.
     fn quad(self, from: [f32; 4]) -> Self::Quad;
     /// The four floats.

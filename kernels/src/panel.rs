@@ -73,21 +73,22 @@ impl SuperPanel {
     fn fill<I: Isa, F: Super>(&mut self, isa: I, rows: &[&[F::Block]], at: usize) {
         for (half, rows) in rows.chunks(8).enumerate() {
             for (lane, row) in rows.iter().enumerate() {
-                let header = F::header(&row[at]);
+                let header = F::header(isa, &row[at]);
+                let (scales, mins) = (isa.shorts_array(header.scales), isa.shorts_array(header.mins));
                 self.d[half][lane] = header.d;
                 self.neg_dmin[half][lane] = -header.dmin;
                 for s in 0..16 {
-                    self.scales[s][half][2 * lane] = header.scales[s];
-                    self.scales[s][half][2 * lane + 1] = header.scales[s];
-                    self.offsets[s / 2][half][2 * lane + s % 2] = -F::OFFSET * header.scales[s];
-                    self.mins[s / 2][half][2 * lane + s % 2] = header.mins[s];
+                    self.scales[s][half][2 * lane] = scales[s];
+                    self.scales[s][half][2 * lane + 1] = scales[s];
+                    self.offsets[s / 2][half][2 * lane + s % 2] = -F::OFFSET * scales[s];
+                    self.mins[s / 2][half][2 * lane + s % 2] = mins[s];
                 }
             }
             for i in 0..8 {
-                let codes = from_fn(|lane| match rows.get(lane) {
-                    Some(row) => F::codes(isa, &row[at], i),
-                    None => isa.splat(0),
-                });
+                let mut codes = [isa.splat(0); 8];
+                for (codes, row) in codes.iter_mut().zip(rows) {
+                    *codes = F::codes(isa, &row[at], i);
+                }
                 for (group, lanes) in isa.transpose(codes).into_iter().enumerate() {
                     self.codes[8 * i + group][half] = lanes;
                 }
@@ -125,12 +126,12 @@ impl SmallPanel {
     fn fill<I: Isa, F: Small>(&mut self, isa: I, rows: &[&[F::Block]], at: usize) {
         for (half, rows) in rows.chunks(8).enumerate() {
             for (lane, row) in rows.iter().enumerate() {
-                (self.d[half][lane], self.m[half][lane]) = F::header(&row[at]);
+                (self.d[half][lane], self.m[half][lane]) = F::header(isa, &row[at]);
             }
-            let codes = from_fn(|lane| match rows.get(lane) {
-                Some(row) => F::codes(isa, &row[at], 0),
-                None => isa.splat(0),
-            });
+            let mut codes = [isa.splat(0); 8];
+            for (codes, row) in codes.iter_mut().zip(rows) {
+                *codes = F::codes(isa, &row[at], 0);
+            }
             for (group, lanes) in isa.transpose(codes).into_iter().enumerate() {
                 self.codes[group][half] = lanes;
             }

@@ -37,12 +37,6 @@ pub(crate) fn scales6(packed: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
     (scales.to_le_bytes(), mins.to_le_bytes())
 }
 
-/// Eight scales of 32 values as sixteen of 16.
-#[inline(always)]
-pub(crate) fn doubled(scales: [u8; 8]) -> [i16; 16] {
-    std::array::from_fn(|i| i16::from(scales[i / 2]))
-}
-
 impl Format for Q4K {
     type Block = BlockQ4K;
     const LEN: usize = 256;
@@ -73,8 +67,13 @@ impl Super for Q4K {
     const MINS: bool = true;
     const WIDE: bool = true;
     #[inline(always)]
-    fn header(block: &BlockQ4K) -> Header {
+    fn header<I: Isa>(isa: I, block: &BlockQ4K) -> Header<I> {
         let (scales, mins) = scales6(&block.scales);
-        Header { d: f16(block.d), dmin: f16(block.dmin), scales: doubled(scales), mins: doubled(mins) }
+        Header {
+            d: isa.half(block.d),
+            dmin: isa.half(block.dmin),
+            scales: isa.doubled(scales),
+            mins: isa.doubled(mins),
+        }
     }
 }

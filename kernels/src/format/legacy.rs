@@ -39,8 +39,8 @@ impl Codes for Q8_0 {
 impl Small for Q8_0 {
     const MIN: bool = false;
     #[inline(always)]
-    fn header(block: &BlockQ8_0) -> (f32, f32) {
-        (f16(block.d), 0.0)
+    fn header<I: Isa>(isa: I, block: &BlockQ8_0) -> (f32, f32) {
+        (isa.half(block.d), 0.0)
     }
 }
 
@@ -82,7 +82,7 @@ impl Codes for Q4_0 {
 impl Small for Q4_0 {
     const MIN: bool = false;
     #[inline(always)]
-    fn header(block: &BlockQ4_0) -> (f32, f32) {
-        (f16(block.d), 0.0)
+    fn header<I: Isa>(isa: I, block: &BlockQ4_0) -> (f32, f32) {
+        (isa.half(block.d), 0.0)
     }
 }

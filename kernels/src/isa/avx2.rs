@@ -165,8 +165,8 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch(self, bytes: &[u8], at: usize) {
-        let line = bytes.as_ptr().wrapping_add(at);
+    fn prefetch<T>(self, at: &T, ahead: usize) {
+        let line = std::ptr::from_ref(at).cast::<u8>().wrapping_add(ahead);
         // SAFETY: a prefetch never faults, whatever the address.
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(line.cast())
@@ -248,8 +248,11 @@ impl Isa for Avx2 {
     fn transpose(self, r: [__m256i; 8]) -> [[u8; 32]; 8] {
         v!({
             // 2x2 of dwords, then of qwords, then of halves.
-            let lo: [_; 4] = from_fn(|i| _mm256_unpacklo_epi32(r[2 * i], r[2 * i + 1]));
-            let hi: [_; 4] = from_fn(|i| _mm256_unpackhi_epi32(r[2 * i], r[2 * i + 1]));
+            let (mut lo, mut hi) = ([r[0]; 4], [r[0]; 4]);
+            for i in 0..4 {
+                lo[i] = _mm256_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+                hi[i] = _mm256_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+            }
             let quads = [
                 [_mm256_unpacklo_epi64(lo[0], lo[1]), _mm256_unpacklo_epi64(lo[2], lo[3])],
                 [_mm256_unpackhi_epi64(lo[0], lo[1]), _mm256_unpackhi_epi64(lo[2], lo[3])],
@@ -268,6 +271,21 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn shorts(self, from: &[i16; 16]) -> __m256i {
         load(from)
+    }
+    #[inline(always)]
+    fn widened(self, from: &[i8; 16]) -> __m256i {
+        v!(_mm256_cvtepi8_epi16(load_half(bytemuck::cast_ref(from))))
+    }
+    #[inline(always)]
+    fn doubled(self, from: [u8; 8]) -> __m256i {
+        v!({
+            let eight = _mm_cvtsi64_si128(i64::from_le_bytes(from));
+            _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(eight, eight))
+        })
+    }
+    #[inline(always)]
+    fn shorts_array(self, a: __m256i) -> [i16; 16] {
+        bytemuck::cast(self.to_bytes(a))
     }
     #[inline(always)]
     fn splat_short(self, value: i16) -> __m256i {
@@ -322,6 +340,10 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn half(self, bits: u16) -> f32 {
+        v!(_mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits)))))
+    }
+    #[inline(always)]
     fn quad(self, from: [f32; 4]) -> __m128 {
         v!(_mm_setr_ps(from[0], from[1], from[2], from[3]))
     }
@@ -350,7 +372,10 @@ impl Isa for Avx2 {
         let (subs, groups) = if F::WIDE { (8, 8) } else { (16, 4) };
         let input = input.map(|x| &x[..panel.len()]);
         for half in 0..2 {
-            let mut sums: [__m256; TILE_TOKENS] = from_fn(|t| load_ps(lanes(&acc[t], half)));
+            let mut sums = v!([_mm256_setzero_ps(); TILE_TOKENS]);
+            for t in 0..TILE_TOKENS {
+                sums[t] = load_ps(lanes(&acc[t], half));
+            }
             for (b, p) in panel.iter().enumerate() {
                 v!({
                     let mut isum = [_mm256_setzero_si256(); TILE_TOKENS];
@@ -374,8 +399,10 @@ impl Isa for Avx2 {
                     for sub in 0..subs {
                         let s = if F::WIDE { 2 * sub } else { sub };
                         let scale = load(&p.scales[s][half]);
-                        let scales: [__m256i; TILE_TOKENS] =
-                            from_fn(|t| _mm256_mullo_epi16(scale, _mm256_set1_epi16(input[t][b].refine[s])));
+                        let mut scales = [scale; TILE_TOKENS];
+                        for t in 0..TILE_TOKENS {
+                            scales[t] = _mm256_mullo_epi16(scale, _mm256_set1_epi16(input[t][b].refine[s]));
+                        }
                         let mut group = 0;
                         while group < groups {
                             let mut pairs = [_mm256_setzero_si256(); TILE_TOKENS];
@@ -418,17 +445,19 @@ impl Isa for Avx2 {
         let together = if F::SIGNED { 1 } else { (32767 / (254 * usize::from(F::MAX))).min(8) };
         let input = input.map(|x| &x[..panel.len()]);
         for half in 0..2 {
-            let mut sums: [__m256; TILE_TOKENS] = from_fn(|t| load_ps(lanes(&acc[t], half)));
+            let mut sums = v!([_mm256_setzero_ps(); TILE_TOKENS]);
+            for t in 0..TILE_TOKENS {
+                sums[t] = load_ps(lanes(&acc[t], half));
+            }
             for (b, p) in panel.iter().enumerate() {
                 v!({
                     let one = _mm256_set1_epi16(1);
-                    let mut isum: [__m256i; TILE_TOKENS] = from_fn(|t| {
-                        if F::OFFSET != 0 {
-                            _mm256_set1_epi32(-i32::from(F::OFFSET) * input[t][b].sum)
-                        } else {
-                            _mm256_setzero_si256()
+                    let mut isum = [_mm256_setzero_si256(); TILE_TOKENS];
+                    if F::OFFSET != 0 {
+                        for t in 0..TILE_TOKENS {
+                            isum[t] = _mm256_set1_epi32(-i32::from(F::OFFSET) * input[t][b].sum);
                         }
-                    });
+                    }
                     let mut group = 0;
                     while group < 8 {
                         let mut pairs = [_mm256_setzero_si256(); TILE_TOKENS];
@@ -513,9 +542,8 @@ impl Isa for Avx2 {
     }
     #[inline(always)]
     fn max_bits(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
-        from_fn(|i| {
-            v!(_mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(a[i]), _mm256_castps_si256(b[i]))))
-        })
+        let max = |a, b| v!(_mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(a), _mm256_castps_si256(b))));
+        [max(a[0], b[0]), max(a[1], b[1])]
     }
     #[inline(always)]
     fn round(self, a: [__m256; 2]) -> [__m256; 2] {
@@ -524,12 +552,13 @@ impl Isa for Avx2 {
     }
     #[inline(always)]
     fn pow2(self, n: [__m256; 2]) -> [__m256; 2] {
-        n.map(|n| {
+        let pow2 = |n| {
             v!({
                 let biased = _mm256_add_epi32(_mm256_cvttps_epi32(n), _mm256_set1_epi32(127));
                 _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
             })
-        })
+        };
+        [pow2(n[0]), pow2(n[1])]
     }
     #[inline(always)]
     fn sum(self, a: [__m256; 2]) -> f32 {
@@ -542,7 +571,7 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn sum4(self, a: [[__m256; 2]; 4]) -> [f32; 4] {
         v!({
-            let mut f = a.map(|a| self.fold4(a));
+            let mut f = [self.fold4(a[0]), self.fold4(a[1]), self.fold4(a[2]), self.fold4(a[3])];
             let [f0, f1, f2, f3] = &mut f;
             _MM_TRANSPOSE4_PS(f0, f1, f2, f3);
             // Lane = vector now; lanes 0 and 2, 1 and 3 of each are added, then the two sums.
@@ -578,9 +607,9 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn from_bf16(self, from: &[u16; 16]) -> [__m256; 2] {
         let halves: &[[u8; 16]; 2] = bytemuck::cast_ref(from);
-        from_fn(|i| {
-            v!(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(load_half(&halves[i])))))
-        })
+        let widen =
+            |half| v!(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(load_half(half)))));
+        [widen(&halves[0]), widen(&halves[1])]
     }
 }
 

@@ -48,7 +48,7 @@ impl Isa for Scalar {
         task.run(self)
     }
 
-    fn prefetch(self, _: &[u8], _: usize) {}
+    fn prefetch<T>(self, _: &T, _: usize) {}
 
     fn bytes(self, from: &[u8; 32]) -> [u8; 32] {
         *from
@@ -93,6 +93,15 @@ impl Isa for Scalar {
     fn shorts(self, from: &[i16; 16]) -> [i16; 16] {
         *from
     }
+    fn widened(self, from: &[i8; 16]) -> [i16; 16] {
+        from.map(i16::from)
+    }
+    fn doubled(self, from: [u8; 8]) -> [i16; 16] {
+        from_fn(|i| i16::from(from[i / 2]))
+    }
+    fn shorts_array(self, a: [i16; 16]) -> [i16; 16] {
+        a
+    }
     fn splat_short(self, value: i16) -> [i16; 16] {
         [value; 16]
     }
@@ -121,6 +130,9 @@ impl Isa for Scalar {
         rows.map(|total| total as f32)
     }
 
+    fn half(self, bits: u16) -> f32 {
+        f16::from_bits(bits).to_f32()
+    }
     fn quad(self, from: [f32; 4]) -> [f32; 4] {
         from
     }

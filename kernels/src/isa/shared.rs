@@ -10,6 +10,8 @@
 
 #![allow(unsafe_code, reason = "this is the checked home of data shared between the threads of a region")]
 
+use bytemuck::Zeroable;
+use bytemuck::allocation::try_zeroed_slice_box;
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
@@ -38,12 +40,35 @@ pub struct Shared<T> {
 // while there is no writer, and mutable ones only of disjoint pieces while there is no reader.
 unsafe impl<T: Send + Sync> Sync for Shared<T> {}
 
-impl<T: Copy> Shared<T> {
+impl<T: Zeroable> Shared<T> {
+    /// A matrix of zeros. Pages are taken from the system as they are touched.
+    ///
+    /// # Errors
+    /// If the memory is not to be had.
+    pub fn zeroed(rows: usize, cols: usize) -> Result<Shared<T>, String> {
+        let bytes = rows.checked_mul(cols).and_then(|n| n.checked_mul(size_of::<T>()));
+        let refused = || match bytes {
+            Some(bytes) => format!("no memory for a buffer of {} MiB", bytes >> 20),
+            None => "a buffer larger than the address space".to_owned(),
+        };
+        bytes.ok_or_else(refused)?;
+        let cells = try_zeroed_slice_box::<T>(rows * cols).map_err(|()| refused())?;
+        Ok(Shared::from_box(rows, cols, cells))
+    }
+}
+
+impl<T> Shared<T> {
     /// A matrix filled with `value`.
-    pub fn new(rows: usize, cols: usize, value: T) -> Shared<T> {
-        let cells = (0..rows.checked_mul(cols).expect("a buffer that fits the address space"))
-            .map(|_| UnsafeCell::new(value))
-            .collect();
+    pub fn new(rows: usize, cols: usize, value: T) -> Shared<T>
+    where
+        T: Clone,
+    {
+        Shared::from_box(rows, cols, vec![value; rows * cols].into_boxed_slice())
+    }
+
+    fn from_box(rows: usize, cols: usize, cells: Box<[T]>) -> Shared<T> {
+        // SAFETY: `UnsafeCell<T>` has the layout of `T`, and the box is owned.
+        let cells = unsafe { Box::from_raw(Box::into_raw(cells) as *mut [UnsafeCell<T>]) };
         let flags = |n| (0..n).map(|_| AtomicBool::new(false)).collect();
         Shared {
             cells,

@@ -177,11 +177,11 @@ impl Task for Run<'_, '_> {
                     new_top = if score > new_top { score } else { new_top };
                 }
                 let shift = isa.splat_wide(-new_top);
-                let p: [[f32; 16]; 2] =
-                    from_fn(|i| isa.wide_array(exp(isa, isa.add(isa.wide(lane16(&scores, i)), shift))));
                 let probabilities = &mut s.probabilities[q];
-                probabilities[..16].copy_from_slice(&p[0]);
-                probabilities[16..].copy_from_slice(&p[1]);
+                for (i, p) in probabilities.chunks_exact_mut(16).enumerate() {
+                    let score = isa.add(isa.wide(lane16(&scores, i)), shift);
+                    isa.put(exp(isa, score), p.try_into().expect("16 floats"));
+                }
                 probabilities[visible..].fill(0.0);
                 let total = isa.sum(isa.add(isa.wide(lane16(probabilities, 0)), isa.wide(lane16(probabilities, 1))));
                 let mut sum = sum;
@@ -239,7 +239,10 @@ fn weigh<I: Isa, const Q: usize>(
 ) {
     let p: &[[f32; TILE]; Q] = probabilities[first..first + Q].try_into().expect("Q rows");
     for w in 0..stride / 16 {
-        let mut acc: [I::Wide; Q] = from_fn(|q| isa.wide(lane16(&out[(first + q) * stride..], w)));
+        let mut acc = [isa.splat_wide(0.0); Q];
+        for q in 0..Q {
+            acc[q] = isa.wide(lane16(&out[(first + q) * stride..], w));
+        }
         for (t, values) in tile.chunks_exact(stride).take(visible).enumerate() {
             let v = isa.wide(lane16(values, w));
             for q in 0..Q {

@@ -7,9 +7,8 @@ use crate::float::load_floats;
 use crate::isa::{Isa, Task, with_isa};
 
 struct Swiglu<'a> {
-    gate: &'a [f32],
+    gate: &'a mut [f32],
     up: &'a [f32],
-    out: &'a mut [f32],
 }
 
 impl Task for Swiglu<'_> {
@@ -22,16 +21,16 @@ impl Task for Swiglu<'_> {
             let gate = load_floats(isa, self.gate, at);
             let sigmoid = isa.add(one, exp(isa, isa.mul(gate, minus)));
             let y = isa.mul(isa.div(gate, sigmoid), load_floats(isa, self.up, at));
-            store_floats(isa, y, self.out, at);
+            store_floats(isa, y, self.gate, at);
         }
     }
 }
 
-/// `out = silu(gate) * up` with `silu(x) = x / (1 + e^-x)` (Shazeer 2020, arXiv:2002.05202).
+/// `gate = silu(gate) * up` with `silu(x) = x / (1 + e^-x)` (Shazeer 2020, arXiv:2002.05202).
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn swiglu(level: Level, gate: &[f32], up: &[f32], out: &mut [f32]) {
-    assert!(gate.len() == up.len() && gate.len() == out.len());
-    with_isa!(level, isa => isa.run(Swiglu { gate, up, out }));
+pub fn swiglu(level: Level, gate: &mut [f32], up: &[f32]) {
+    assert_eq!(gate.len(), up.len());
+    with_isa!(level, isa => isa.run(Swiglu { gate, up }));
 }

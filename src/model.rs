@@ -1,0 +1,99 @@
+//! A decoder-only transformer: token ids in, logits out.
+//!
+//! * [`arch`](ARCHS): the few facts about an architecture that no file states.
+//! * [`Config`]: sizes, from the metadata.
+//! * `weights`: tensors resolved to layers; parts from presence, shapes checked, nothing left unread.
+//! * `rope`: the angles.
+//! * `cache`: keys and values of the tokens seen.
+//! * `forward`: one region of parallel steps for any number of tokens.
+//! * [`Session`]: a conversation with a model: its cache, its threads, its scratch.
+//!
+//! Nothing here knows text, files on disk (beyond what the GGUF crate hands out), a terminal or a server.
+
+mod arch;
+mod cache;
+mod config;
+mod forward;
+mod rope;
+mod session;
+mod weights;
+
+pub use arch::{ARCHS, Arch};
+pub use cache::KvType;
+pub use config::{Config, RopeConfig, RopeOptions, RopeScaling};
+pub use session::{Session, SessionMemory, SessionOptions};
+pub use weights::{Layer, Linear, Norm};
+
+use crate::error::{Error, Result};
+use smolq_gguf::{Gguf, OpenOptions};
+use smolq_kernels::Level;
+use std::path::Path;
+
+/// How a model is opened.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// How the file is read.
+    pub open: OpenOptions,
+    /// What overrides the file's word on positions.
+    pub rope: RopeOptions,
+    /// The kernels to use; by default what the environment or the CPU says.
+    pub level: Option<Level>,
+}
+
+/// A model, ready to run: resolved layers over mapped weights.
+pub struct Model {
+    gguf: Gguf,
+    config: Config,
+    pub(crate) weights: weights::Weights,
+    pub(crate) level: Level,
+    warnings: Vec<String>,
+}
+
+impl Model {
+    /// Opens a GGUF file (or the first of a split one).
+    ///
+    /// # Errors
+    /// If the file is broken, of an architecture that is not known, or its tensors do not fit its metadata.
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Model> {
+        Model::from_gguf(Gguf::open(path, &options.open)?, options)
+    }
+
+    /// Resolves an opened file.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn from_gguf(gguf: Gguf, options: &LoadOptions) -> Result<Model> {
+        let level = match options.level {
+            Some(level) => level,
+            None => Level::choose().map_err(|why| Error::Request { field: "SMOLQ_LEVEL", why })?,
+        };
+        let config = Config::from_gguf(&gguf, &options.rope)?;
+        let (weights, warnings) = weights::Weights::resolve(&gguf, &config)?;
+        Ok(Model { gguf, config, weights, level, warnings })
+    }
+
+    /// Sizes and settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The file.
+    pub fn gguf(&self) -> &Gguf {
+        &self.gguf
+    }
+
+    /// The resolved layers.
+    pub fn layers(&self) -> &[Layer] {
+        &self.weights.layers
+    }
+
+    /// The kernels in use.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// What is odd about the file but does no harm.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}

@@ -1,0 +1,447 @@
+//! The forward pass: one region of parallel steps, the same for one token or many.
+//!
+//! All threads walk this list, with a barrier after each line:
+//!
+//! ```text
+//! embed                                       x = embedding[id]
+//! per layer:
+//!   norm + round inputs                       x += down of the layer before
+//!   Q, K, V                                   one step, shared inputs
+//!   bias, Q/K norm, RoPE; store K and V       by token; by KV head
+//!   attention                                 by KV head and tile of tokens
+//!   round inputs
+//!   attention output
+//!   norm + round inputs                       x += attention output
+//!   gate, up                                  one step, shared inputs
+//!   SwiGLU + round inputs
+//!   down
+//! norm + round inputs of the wanted rows
+//! logits of the wanted rows
+//! ```
+//!
+//! A thread may still hold what it read in one step while others have begun the next, so no step writes what the step
+//! right before it reads.
+
+use super::Model;
+use super::cache::Cache;
+use super::rope::table;
+use super::weights::{Layer, Linear};
+use smolq_kernels::input::{InputKind, Inputs, SmallInput, SuperInput, quantize_small, quantize_super};
+use smolq_kernels::isa::shared::Ref;
+use smolq_kernels::ops::attention::{Attend, AttendScratch, attend, store};
+use smolq_kernels::ops::{add, rms_norm, rope, swiglu};
+use smolq_kernels::{Level, Pool, Product, Shared, Team, input_kind, matmul};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Columns of a piece when one token's vector is split over threads: whole super-blocks, and whole granules of every
+/// kind of input (16 super-blocks).
+const PIECE: usize = 16 * 256;
+/// Queries of an attention job, about: what one widened tile of keys serves.
+const QUERIES: usize = 32;
+
+/// The inputs of one matrix step: floats, and the rounded forms that its matrices want.
+struct Rounded {
+    cols: usize,
+    /// `[tokens, cols]`.
+    floats: Shared<f32>,
+    /// `[tokens, cols / 32]`, or empty if nobody wants it.
+    small: Option<Shared<SmallInput>>,
+    /// `[tokens, cols / 256]`, or empty if nobody wants it.
+    supers: Option<Shared<SuperInput>>,
+}
+
+/// A [`Rounded`] borrowed for a matrix step.
+struct RoundedRef<'a> {
+    cols: usize,
+    floats: Ref<'a, f32>,
+    small: Option<Ref<'a, SmallInput>>,
+    supers: Option<Ref<'a, SuperInput>>,
+}
+
+impl Rounded {
+    fn new<'m>(tokens: usize, cols: usize, users: impl Iterator<Item = &'m Linear>) -> Result<Rounded, String> {
+        let (mut small, mut supers) = (None, None);
+        for user in users {
+            match input_kind(user.format) {
+                InputKind::Small if small.is_none() => small = Some(Shared::zeroed(tokens, cols / 32)?),
+                InputKind::Super if supers.is_none() => supers = Some(Shared::zeroed(tokens, cols / 256)?),
+                _ => {}
+            }
+        }
+        Ok(Rounded { cols, floats: Shared::zeroed(tokens, cols)?, small, supers })
+    }
+
+    /// Rounds one row of floats.
+    fn round(&self, level: Level, row: usize, x: &[f32]) {
+        if let Some(small) = &self.small {
+            quantize_small(level, x, &mut small.write_rows(row..row + 1));
+        }
+        if let Some(supers) = &self.supers {
+            quantize_super(level, x, &mut supers.write_rows(row..row + 1));
+        }
+    }
+
+    /// Rounds a piece of the first row, which begins at a multiple of [`PIECE`].
+    fn round_piece(&self, level: Level, piece: Range<usize>, x: &[f32]) {
+        if let Some(small) = &self.small {
+            quantize_small(level, x, small.write_cols(piece.start / 32..piece.end / 32).row(0));
+        }
+        if let Some(supers) = &self.supers {
+            quantize_super(level, x, supers.write_cols(piece.start / 256..piece.end / 256).row(0));
+        }
+    }
+
+    fn read(&self) -> RoundedRef<'_> {
+        RoundedRef {
+            cols: self.cols,
+            floats: self.floats.read(),
+            small: self.small.as_ref().map(Shared::read),
+            supers: self.supers.as_ref().map(Shared::read),
+        }
+    }
+}
+
+impl RoundedRef<'_> {
+    fn inputs(&self, tokens: usize) -> Inputs<'_> {
+        Inputs {
+            tokens,
+            cols: self.cols,
+            floats: Some(&self.floats),
+            small: self.small.as_ref(),
+            supers: self.supers.as_ref(),
+        }
+    }
+}
+
+/// What one thread needs for itself.
+#[derive(Default)]
+struct Own {
+    attend: AttendScratch,
+    queries: Vec<f32>,
+    head: Vec<f32>,
+}
+
+/// Every buffer of a forward pass, `n` tokens deep.
+pub(crate) struct Scratch {
+    tokens: usize,
+    /// Residual stream, `[n, n_embd]`.
+    x: Shared<f32>,
+    /// Normed residual, `[n, n_embd]`.
+    normed: Rounded,
+    /// `[n, n_head * head_dim]`.
+    q: Shared<f32>,
+    /// `[n, n_head_kv * head_dim]`.
+    k: Shared<f32>,
+    /// `[n, n_head_kv * head_dim]`.
+    v: Shared<f32>,
+    /// Attention by KV head, `[n_head_kv * n, group * head_dim]`: row `kv_head * n + token`.
+    heads: Shared<f32>,
+    /// Attention by token, `[n, n_head * head_dim]`.
+    attended: Rounded,
+    /// What is added to the residual next, `[n, n_embd]`.
+    delta: Shared<f32>,
+    /// `[n, n_ff]`; becomes the activations.
+    gate: Rounded,
+    /// `[n, n_ff]`.
+    up: Shared<f32>,
+    /// Cosines and sines, `[n, n_rot]`.
+    angles: Shared<f32>,
+    /// Normed residual of the wanted rows, `[wanted, n_embd]`.
+    last: Rounded,
+    /// `[wanted, n_vocab]`.
+    pub(crate) logits: Shared<f32>,
+    own: Vec<Mutex<Own>>,
+}
+
+impl Scratch {
+    /// Buffers for passes of up to `tokens` tokens with up to `wanted` rows of logits.
+    pub(crate) fn new(model: &Model, threads: usize, tokens: usize, wanted: usize) -> Result<Scratch, String> {
+        let c = model.config();
+        let (n_q, n_kv) = (c.n_head * c.head_dim, c.n_head_kv * c.head_dim);
+        let layers = || model.weights.layers.iter();
+        Ok(Scratch {
+            tokens,
+            x: Shared::zeroed(tokens, c.n_embd)?,
+            normed: Rounded::new(tokens, c.n_embd, layers().flat_map(|l| [&l.q, &l.k, &l.v, &l.gate, &l.up]))?,
+            q: Shared::zeroed(tokens, n_q)?,
+            k: Shared::zeroed(tokens, n_kv)?,
+            v: Shared::zeroed(tokens, n_kv)?,
+            heads: Shared::zeroed(c.n_head_kv * tokens, n_q / c.n_head_kv)?,
+            attended: Rounded::new(tokens, n_q, layers().map(|l| &l.o))?,
+            delta: Shared::zeroed(tokens, c.n_embd)?,
+            gate: Rounded::new(tokens, c.n_ff, layers().map(|l| &l.down))?,
+            up: Shared::zeroed(tokens, c.n_ff)?,
+            angles: Shared::zeroed(tokens, c.n_rot)?,
+            last: Rounded::new(wanted, c.n_embd, std::iter::once(model.weights.head()))?,
+            logits: Shared::zeroed(wanted, c.n_vocab)?,
+            own: (0..threads).map(|_| Mutex::default()).collect(),
+        })
+    }
+
+    /// Tokens and rows of logits that it can take.
+    pub(crate) fn capacity(&self) -> (usize, usize) {
+        (self.tokens, self.logits.rows())
+    }
+
+    /// Bytes of the buffers for that many tokens and rows, about.
+    pub(crate) fn bytes(model: &Model, tokens: usize, wanted: usize) -> usize {
+        let c = model.config();
+        let (n_q, n_kv) = (c.n_head * c.head_dim, c.n_head_kv * c.head_dim);
+        let floats = 3 * c.n_embd + 3 * n_q + 2 * n_kv + 2 * c.n_ff + c.n_rot;
+        let rounded = (c.n_embd + n_q + c.n_ff) * 5 / 4;
+        tokens * (4 * floats + rounded) + wanted * (4 * c.n_vocab + 5 * c.n_embd)
+    }
+}
+
+/// One forward pass of `ids`, the first at position `first`; logits of `wanted` (indices into `ids`) end up in
+/// `scratch.logits`, from its first row on.
+pub(crate) fn forward(
+    model: &Model,
+    cache: &Cache,
+    scratch: &Scratch,
+    pool: &Pool,
+    ids: &[u32],
+    first: usize,
+    wanted: Range<usize>,
+) {
+    let pass = Pass { model, scratch, level: model.level, n: ids.len(), first };
+    pool.run(|team| {
+        pass.embed(team, ids);
+        for (il, (layer, cache)) in model.weights.layers.iter().zip(&cache.layers).enumerate() {
+            let bias = il.checked_sub(1).and_then(|before| model.weights.layers[before].down.bias.as_deref());
+            pass.norm(team, (il > 0).then_some(bias), &layer.attn_norm.0);
+            pass.attention(team, layer, cache);
+            pass.norm(team, Some(layer.o.bias.as_deref()), &layer.ffn_norm.0);
+            pass.feed_forward(team, layer);
+        }
+        pass.logits(team, wanted.clone());
+    });
+}
+
+struct Pass<'a> {
+    model: &'a Model,
+    scratch: &'a Scratch,
+    level: Level,
+    n: usize,
+    first: usize,
+}
+
+impl Pass<'_> {
+    /// `x = embedding[id]`, and the angles of each position.
+    fn embed(&self, team: &Team<'_>, ids: &[u32]) {
+        let embedding = self.model.weights.embedding.matrix();
+        team.split(self.n, 1, |tokens| {
+            for t in tokens {
+                embedding.row(ids[t] as usize, &mut self.scratch.x.write_rows(t..t + 1));
+                let mut angles = self.scratch.angles.write_rows(t..t + 1);
+                self.model.weights.frequencies.write(self.first + t, &mut angles);
+            }
+        });
+    }
+
+    /// Adds what the step before gave (`delta` and its bias) to the residual, norms it and rounds it.
+    fn norm(&self, team: &Team<'_>, delta: Option<Option<&[f32]>>, weight: &[f32]) {
+        let s = self.scratch;
+        let deltas = s.delta.read();
+        team.split(self.n, 1, |tokens| {
+            for t in tokens {
+                let mut x = s.x.write_rows(t..t + 1);
+                if let Some(bias) = delta {
+                    add(&mut x, deltas.row(t));
+                    if let Some(bias) = bias {
+                        add(&mut x, bias);
+                    }
+                }
+                let mut normed = s.normed.floats.write_rows(t..t + 1);
+                rms_norm(self.level, &x, weight, self.model.config().norm_eps, &mut normed);
+                s.normed.round(self.level, t, &normed);
+            }
+        });
+        drop(deltas);
+    }
+
+    /// One step: matrices that share their inputs.
+    fn matmul(&self, team: &Team<'_>, input: &Rounded, products: &[Product<'_>]) {
+        let input = input.read();
+        matmul(team, self.level, &input.inputs(self.n), products);
+    }
+
+    fn attention(&self, team: &Team<'_>, layer: &Layer, cache: &super::cache::LayerCache) {
+        let (s, c) = (self.scratch, self.model.config());
+        self.matmul(team, &s.normed, &[layer.q.product(&s.q), layer.k.product(&s.k), layer.v.product(&s.v)]);
+        self.rotate_and_store(team, layer, cache);
+
+        let (keys, values) = cache.read();
+        let queries = s.q.read();
+        let group = c.n_head / c.n_head_kv;
+        let width = group * c.head_dim;
+        let per_job = (QUERIES / group).clamp(1, self.n);
+        let jobs = self.n.div_ceil(per_job);
+        team.split(c.n_head_kv * jobs, 1, |job| {
+            let (head, tokens) = (job.start / jobs, job.start % jobs * per_job);
+            let tokens = tokens..self.n.min(tokens + per_job);
+            let own = &mut *self.own(team);
+            own.queries.clear();
+            for t in tokens.clone() {
+                own.queries.extend_from_slice(&queries.row(t)[head * width..(head + 1) * width]);
+            }
+            let job = Attend {
+                keys: keys.head(head),
+                values: values.head(head),
+                head_dim: c.head_dim,
+                scale: 1.0 / (c.head_dim as f32).sqrt(),
+                first: self.first + tokens.start,
+                tokens: tokens.len(),
+                group,
+                queries: &own.queries,
+            };
+            let row = head * self.n;
+            let mut out = s.heads.write_rows(row + tokens.start..row + tokens.end);
+            attend(self.level, &job, &mut own.attend, &mut out);
+        });
+        drop((keys, values, queries));
+
+        let heads = s.heads.read();
+        team.split(self.n, 1, |tokens| {
+            for t in tokens {
+                let mut out = s.attended.floats.write_rows(t..t + 1);
+                for (head, out) in out.chunks_exact_mut(width).enumerate() {
+                    out.copy_from_slice(heads.row(head * self.n + t));
+                }
+                s.attended.round(self.level, t, &out);
+            }
+        });
+        drop(heads);
+        self.matmul(team, &s.attended, &[layer.o.product(&s.delta)]);
+    }
+
+    /// Queries by token, in place; keys and values by KV head, into the cache.
+    fn rotate_and_store(&self, team: &Team<'_>, layer: &Layer, cache: &super::cache::LayerCache) {
+        let (s, c) = (self.scratch, self.model.config());
+        let (angles, k, v) = (s.angles.read(), s.k.read(), s.v.read());
+        team.split(self.n + c.n_head_kv, 1, |item| {
+            if item.start < self.n {
+                let t = item.start;
+                let mut q = s.q.write_rows(t..t + 1);
+                if let Some(bias) = &layer.q.bias {
+                    add(&mut q, bias);
+                }
+                let own = &mut *self.own(team);
+                for head in q.chunks_exact_mut(c.head_dim) {
+                    self.rotate(head, layer.q_norm.as_ref().map(|n| n.0.as_slice()), layer, angles.row(t), own);
+                }
+                return;
+            }
+            let head = item.start - self.n;
+            let range = head * c.head_dim..(head + 1) * c.head_dim;
+            let (mut keys, mut values) = cache.write(head);
+            let own = &mut *self.own(team);
+            let mut row = std::mem::take(&mut own.queries);
+            for t in 0..self.n {
+                for (x, linear, norm, rotated, out) in [
+                    (&k, &layer.k, layer.k_norm.as_ref(), true, &mut keys),
+                    (&v, &layer.v, None, false, &mut values),
+                ] {
+                    row.clear();
+                    row.extend_from_slice(&x.row(t)[range.clone()]);
+                    if let Some(bias) = &linear.bias {
+                        add(&mut row, &bias[range.clone()]);
+                    }
+                    if rotated {
+                        self.rotate(&mut row, norm.map(|n| n.0.as_slice()), layer, angles.row(t), own);
+                    }
+                    store(self.level, &row, out.position(self.first + t, c.head_dim));
+                }
+            }
+            own.queries = row;
+        });
+    }
+
+    /// Norms a head, where the layer does, and rotates it, where the layer does.
+    fn rotate(&self, head: &mut [f32], norm: Option<&[f32]>, layer: &Layer, angles: &[f32], own: &mut Own) {
+        if let Some(norm) = norm {
+            own.head.clear();
+            own.head.extend_from_slice(head);
+            rms_norm(self.level, &own.head, norm, self.model.config().norm_eps, head);
+        }
+        if let Some(pairs) = layer.rope {
+            rope(head, pairs, table(angles));
+        }
+    }
+
+    fn feed_forward(&self, team: &Team<'_>, layer: &Layer) {
+        let s = self.scratch;
+        self.matmul(team, &s.normed, &[layer.gate.product(&s.gate.floats), layer.up.product(&s.up)]);
+        let up = s.up.read();
+        let activate = |gate: &mut [f32], up: &[f32], at: Range<usize>| {
+            if let Some(bias) = &layer.gate.bias {
+                add(gate, &bias[at.clone()]);
+            }
+            match &layer.up.bias {
+                None => swiglu(self.level, gate, up),
+                Some(bias) => {
+                    let mut up = up.to_vec();
+                    add(&mut up, &bias[at]);
+                    swiglu(self.level, gate, &up);
+                }
+            }
+        };
+        let n_ff = self.model.config().n_ff;
+        if self.n == 1 {
+            team.split(n_ff, PIECE, |piece| {
+                let mut gate = s.gate.floats.write_cols(piece.clone());
+                activate(gate.row(0), &up.row(0)[piece.clone()], piece.clone());
+                s.gate.round_piece(self.level, piece, gate.row(0));
+            });
+        } else {
+            team.split(self.n, 1, |tokens| {
+                for t in tokens {
+                    let mut gate = s.gate.floats.write_rows(t..t + 1);
+                    activate(&mut gate, up.row(t), 0..n_ff);
+                    s.gate.round(self.level, t, &gate);
+                }
+            });
+        }
+        drop(up);
+        self.matmul(team, &s.gate, &[layer.down.product(&s.delta)]);
+    }
+
+    fn logits(&self, team: &Team<'_>, wanted: Range<usize>) {
+        let (s, w) = (self.scratch, &self.model.weights);
+        let deltas = s.delta.read();
+        let bias = w.layers.last().and_then(|layer| layer.down.bias.as_deref());
+        team.split(wanted.len(), 1, |rows| {
+            for row in rows {
+                let t = wanted.start + row;
+                let mut x = s.x.write_rows(t..t + 1);
+                add(&mut x, deltas.row(t));
+                if let Some(bias) = bias {
+                    add(&mut x, bias);
+                }
+                let mut normed = s.last.floats.write_rows(row..row + 1);
+                rms_norm(self.level, &x, &w.output_norm.0, self.model.config().norm_eps, &mut normed);
+                s.last.round(self.level, row, &normed);
+            }
+        });
+        drop(deltas);
+        if wanted.is_empty() {
+            return;
+        }
+        let head = w.head();
+        let input = s.last.read();
+        matmul(team, self.level, &input.inputs(wanted.len()), &[head.product(&s.logits)]);
+        drop(input);
+        if let Some(bias) = &head.bias {
+            team.split(wanted.len(), 1, |rows| {
+                for row in rows {
+                    add(&mut s.logits.write_rows(row..row + 1), bias);
+                }
+            });
+        }
+    }
+
+    fn own(&self, team: &Team<'_>) -> MutexGuard<'_, Own> {
+        self.scratch.own[team.index()].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,180 @@
+//! A session: the tokens a model has seen, and what it needs to see more.
+
+use super::Model;
+use super::cache::{Cache, KvType};
+use super::forward::{Scratch, forward};
+use crate::error::{Error, Result};
+use smolq_kernels::Pool;
+use smolq_kernels::isa::shared::Ref;
+use std::sync::Arc;
+
+/// Logits kept at once when every row is wanted, in bytes.
+const LOGITS_BYTES: usize = 64 << 20;
+
+/// How a session is set up.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Positions; 0 means as many as the model was trained for.
+    pub n_ctx: usize,
+    /// How keys are stored.
+    pub cache_k: KvType,
+    /// How values are stored.
+    pub cache_v: KvType,
+    /// Tokens of a prompt that go into one pass.
+    pub n_ubatch: usize,
+    /// Threads; 0 means one for each core.
+    pub threads: usize,
+}
+
+impl Default for SessionOptions {
+    fn default() -> SessionOptions {
+        SessionOptions { n_ctx: 0, cache_k: KvType::F16, cache_v: KvType::F16, n_ubatch: 512, threads: 0 }
+    }
+}
+
+/// Memory that a session needs, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionMemory {
+    /// The KV cache.
+    pub cache: usize,
+    /// Buffers of a forward pass.
+    pub scratch: usize,
+}
+
+/// A conversation with a model.
+pub struct Session {
+    model: Arc<Model>,
+    cache: Cache,
+    scratch: Scratch,
+    pool: Pool,
+    n_ctx: usize,
+    n_ubatch: usize,
+    tokens: Vec<u32>,
+}
+
+impl Session {
+    /// An empty session.
+    ///
+    /// # Errors
+    /// If a setting cannot be honoured, or memory or threads are not to be had.
+    pub fn new(model: Arc<Model>, options: &SessionOptions) -> Result<Session> {
+        let n_ctx = if options.n_ctx == 0 { model.config().n_ctx } else { options.n_ctx };
+        if options.n_ubatch == 0 {
+            return Err(Error::Request { field: "--ubatch-size", why: "must be at least 1".to_owned() });
+        }
+        const MOST_THREADS: usize = 512;
+        if options.threads > MOST_THREADS {
+            return Err(Error::Request { field: "--threads", why: format!("at most {MOST_THREADS}") });
+        }
+        let cache = Cache::new(model.config(), n_ctx, options.cache_k, options.cache_v)?;
+        let pool = Pool::new(options.threads).map_err(Error::Resources)?;
+        let scratch = Scratch::new(&model, pool.size(), 1, 1).map_err(Error::Resources)?;
+        Ok(Session { model, cache, scratch, pool, n_ctx, n_ubatch: options.n_ubatch, tokens: Vec::new() })
+    }
+
+    /// What a session with these options would need.
+    pub fn memory(model: &Model, options: &SessionOptions) -> SessionMemory {
+        let n_ctx = if options.n_ctx == 0 { model.config().n_ctx } else { options.n_ctx };
+        SessionMemory {
+            cache: Cache::bytes(model.config(), n_ctx, options.cache_k, options.cache_v),
+            scratch: Scratch::bytes(model, options.n_ubatch.min(n_ctx), 1),
+        }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Positions there are.
+    pub fn n_ctx(&self) -> usize {
+        self.n_ctx
+    }
+
+    /// Threads in use.
+    pub fn threads(&self) -> usize {
+        self.pool.size()
+    }
+
+    /// Tokens held.
+    pub fn pos(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The tokens held.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Forgets all but the first `n` tokens.
+    pub fn truncate(&mut self, n: usize) {
+        self.tokens.truncate(n);
+    }
+
+    /// Reads `ids`, in passes of up to `n_ubatch`, and gives the logits of the last one, `[n_vocab]`.
+    ///
+    /// `progress` is told after each pass how many of `ids` are done; if it gives `false`, reading stops there and the
+    /// result is `None`.
+    ///
+    /// # Errors
+    /// If `ids` is empty, an id is not in the vocabulary, the context is too small, or memory is not to be had. The session
+    /// is then as it was, or holds what was read before.
+    pub fn prefill(&mut self, ids: &[u32], progress: &mut dyn FnMut(usize) -> bool) -> Result<Option<Ref<'_, f32>>> {
+        self.check(ids)?;
+        let mut done = 0;
+        for chunk in ids.chunks(self.n_ubatch) {
+            let last = done + chunk.len() == ids.len();
+            self.pass(chunk, if last { chunk.len() - 1..chunk.len() } else { 0..0 })?;
+            done += chunk.len();
+            if !progress(done) && !last {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.scratch.logits.read()))
+    }
+
+    /// Reads `ids` and hands `sink` the logits of every one, some rows of `[n_vocab]` at a time.
+    ///
+    /// # Errors
+    /// As [`Session::prefill`], and what `sink` gives.
+    pub fn logits_all(&mut self, ids: &[u32], sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        self.check(ids)?;
+        let n_vocab = self.model.config().n_vocab;
+        let rows = (LOGITS_BYTES / (4 * n_vocab)).clamp(1, self.n_ubatch);
+        for chunk in ids.chunks(rows) {
+            self.pass(chunk, 0..chunk.len())?;
+            sink(&self.scratch.logits.read()[..chunk.len() * n_vocab])?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, ids: &[u32]) -> Result<()> {
+        let n_vocab = self.model.config().n_vocab;
+        if ids.is_empty() {
+            return Err(Error::Request { field: "prompt", why: "has no tokens".to_owned() });
+        }
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= n_vocab) {
+            let why = format!("token id {id} is not in the vocabulary of {n_vocab}");
+            return Err(Error::Request { field: "tokens", why });
+        }
+        let needed = self.tokens.len().saturating_add(ids.len());
+        if needed > self.n_ctx {
+            return Err(Error::Context { needed, n_ctx: self.n_ctx });
+        }
+        Ok(())
+    }
+
+    /// One forward pass.
+    fn pass(&mut self, ids: &[u32], wanted: std::ops::Range<usize>) -> Result<()> {
+        let (tokens, rows) = self.scratch.capacity();
+        if ids.len() > tokens || wanted.len() > rows {
+            // Grown to what is needed, then kept: a short prompt never pays for a long one.
+            let tokens = ids.len().next_power_of_two().min(self.n_ubatch).max(ids.len()).max(tokens);
+            let rows = wanted.len().max(rows);
+            self.scratch = Scratch::new(&self.model, self.pool.size(), tokens, rows).map_err(Error::Resources)?;
+        }
+        forward(&self.model, &self.cache, &self.scratch, &self.pool, ids, self.tokens.len(), wanted);
+        self.tokens.extend_from_slice(ids);
+        Ok(())
+    }
+}
