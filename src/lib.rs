@@ -1,2 +1,7 @@
 //! smolq: a CPU-only engine for GGUF language models.
 #![forbid(unsafe_code)]
+
+pub mod error;
+pub mod tokenizer;
+
+pub use error::{Error, Result};
