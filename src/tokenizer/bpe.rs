@@ -15,12 +15,14 @@ use std::collections::HashSet;
 use tokenizers::Model;
 use tokenizers::models::bpe::{BPE, Merges, Vocab as Ids};
 
+use super::long::{Unit, merge_in_parts};
 use super::vocab::{Notes, Vocab, shown};
 use crate::error::{Error, Result};
 
 /// Merges words into tokens.
 pub(super) struct Bpe {
     model: BPE,
+    ignore_merges: bool,
     /// Which bytes have a token of their own.
     known: [bool; 256],
     unk: Option<u32>,
@@ -33,23 +35,28 @@ impl Bpe {
         unk: Option<u32>,
         notes: &mut Notes,
     ) -> Result<Self> {
-        let pairs = pairs_of(vocab, notes)?;
-        let build = |merges: Merges| {
-            let ids = ids_of(vocab)?;
+        // Reading the two tables is half of the time a large vocabulary takes to load.
+        let (ids, pairs) = std::thread::scope(|scope| {
+            let ids = scope.spawn(|| ids_of(vocab));
+            let pairs = pairs_of(vocab, notes);
+            let panicked = |_| Err(Error::Tokenizer("reading the tokens panicked".into()));
+            (ids.join().unwrap_or_else(panicked), pairs)
+        });
+        let (ids, pairs) = (ids?, pairs?);
+        let build = |ids: Ids, merges: Merges| {
             BPE::builder()
                 .vocab_and_merges(ids, merges)
                 .cache_capacity(0)
-                .ignore_merges(ignore_merges)
                 .build()
                 .map_err(|error| Error::Tokenizer(format!("tokenizer.ggml.merges: {error}")))
         };
         let own = |&(left, right): &(&str, &str)| (left.to_owned(), right.to_owned());
-        let model = match build(pairs.iter().map(own).collect()) {
+        let model = match build(ids, pairs.iter().map(own).collect()) {
             Ok(model) => model,
             // The crate refuses the whole table for one merge of a token that is not there.
             Err(_) => {
                 let usable = without_strangers(vocab, &pairs, notes)?;
-                build(usable.into_iter().map(own).collect())?
+                build(ids_of(vocab)?, usable.into_iter().map(own).collect())?
             }
         };
         let mut known = [false; 256];
@@ -62,7 +69,12 @@ impl Bpe {
                 "tokenizer.ggml.tokens: {missing} of the 256 bytes have no token, text that holds one cannot be encoded"
             ))?;
         }
-        Ok(Self { model, known, unk })
+        Ok(Self {
+            model,
+            ignore_merges,
+            known,
+            unk,
+        })
     }
 
     pub(super) fn token_id(&self, text: &str) -> Option<u32> {
@@ -91,11 +103,25 @@ impl Bpe {
     }
 
     fn merge(&self, letters: &str, ids: &mut Vec<u32>) -> Result<()> {
-        let tokens = self
-            .model
-            .tokenize(letters)
-            .map_err(|error| Error::Tokenizer(format!("{}: {error}", shown(letters.as_bytes()))))?;
-        ids.extend(tokens.into_iter().map(|token| token.id));
+        // The crate could look for whole words too, but it would also find them in parts of a word.
+        if self.ignore_merges
+            && let Some(id) = self.token_id(letters)
+        {
+            ids.push(id);
+            return Ok(());
+        }
+        let units = merge_in_parts(letters, |part, units| {
+            let tokens = self
+                .model
+                .tokenize(part)
+                .map_err(|error| Error::Tokenizer(format!("{}: {error}", shown(part.as_bytes()))))?;
+            units.extend(tokens.into_iter().map(|token| Unit {
+                len: token.offsets.1 - token.offsets.0,
+                id: token.id,
+            }));
+            Ok(())
+        })?;
+        ids.extend(units.into_iter().map(|unit| unit.id));
         Ok(())
     }
 }

@@ -12,6 +12,7 @@
 //! `strict` an error too.
 
 mod bpe;
+mod long;
 mod pretokenizer;
 mod special;
 mod spm;

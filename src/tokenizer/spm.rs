@@ -20,6 +20,7 @@ use std::collections::BinaryHeap;
 use std::collections::HashMap;
 
 use super::bpe::twice;
+use super::long::{NO_TOKEN, Unit, merge_in_parts};
 use super::vocab::{Notes, TokenKind, Vocab, byte_of, shown};
 use crate::error::{Error, Result};
 
@@ -149,7 +150,18 @@ impl Spm {
     }
 
     /// Appends the ids of `text`, whose spaces are already written as U+2581.
-    pub(super) fn encode(&self, text: &str, out: &mut Vec<u32>) -> Result<()> {
+    pub(super) fn encode(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+        let mut rest = text.as_bytes();
+        for unit in merge_in_parts(text, |part, units| self.merge(part, units))? {
+            let (symbol, after) = rest.split_at(unit.len);
+            self.write(symbol, unit.id, ids)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Appends what merging leaves of `text`; characters that joined nothing have no id yet.
+    fn merge(&self, text: &str, units: &mut Vec<Unit>) -> Result<()> {
         if text.len() > MAX_TEXT {
             return Err(Error::Tokenizer(format!(
                 "the text has {} bytes, the limit is {MAX_TEXT}",
@@ -180,12 +192,11 @@ impl Spm {
             heap.extend(self.candidate(bytes, &symbols, joined.prev));
             heap.extend(self.candidate(bytes, &symbols, best.left()));
         }
-        let mut at = if symbols.is_empty() { NONE } else { 0 };
-        while at != NONE {
-            let symbol = symbols[at as usize];
-            self.write(&bytes[symbol.start as usize..][..symbol.len as usize], symbol.id, out)?;
-            at = symbol.next;
-        }
+        let left = symbols.iter().filter(|symbol| symbol.len > 0);
+        units.extend(left.map(|symbol| Unit {
+            len: symbol.len as usize,
+            id: symbol.id,
+        }));
         Ok(())
     }
 
@@ -213,7 +224,7 @@ impl Spm {
 
     /// Appends one symbol: as its token, or as its bytes.
     fn write(&self, text: &[u8], joined: u32, out: &mut Vec<u32>) -> Result<()> {
-        if joined != NONE {
+        if joined != NO_TOKEN {
             out.push(joined);
         } else if let Some(&id) = self.ids.get(text) {
             out.push(id);
@@ -239,7 +250,7 @@ fn symbols_of(text: &str) -> Vec<Symbol> {
             len: character.len_utf8() as u32,
             prev: at.wrapping_sub(1),
             next: at + 1,
-            id: NONE,
+            id: NO_TOKEN,
         })
         .collect();
     if let Some(last) = symbols.last_mut() {
