@@ -35,14 +35,20 @@ impl Bpe {
         unk: Option<u32>,
         notes: &mut Notes,
     ) -> Result<Self> {
-        // Reading the two tables is half of the time a large vocabulary takes to load.
-        let (ids, pairs) = std::thread::scope(|scope| {
+        let own = |pairs: &[(&str, &str)]| -> Merges {
+            pairs
+                .iter()
+                .map(|(left, right)| ((*left).to_owned(), (*right).to_owned()))
+                .collect()
+        };
+        // Reading the two tables is a good part of the time a large vocabulary takes to load.
+        let (ids, merges) = std::thread::scope(|scope| {
             let ids = scope.spawn(|| ids_of(vocab));
-            let pairs = pairs_of(vocab, notes);
+            let merges = pairs_of(vocab, notes).map(|pairs| (own(&pairs), pairs));
             let panicked = |_| Err(Error::Tokenizer("reading the tokens panicked".into()));
-            (ids.join().unwrap_or_else(panicked), pairs)
+            (ids.join().unwrap_or_else(panicked), merges)
         });
-        let (ids, pairs) = (ids?, pairs?);
+        let (ids, (merges, pairs)) = (ids?, merges?);
         let build = |ids: Ids, merges: Merges| {
             BPE::builder()
                 .vocab_and_merges(ids, merges)
@@ -50,18 +56,19 @@ impl Bpe {
                 .build()
                 .map_err(|error| Error::Tokenizer(format!("tokenizer.ggml.merges: {error}")))
         };
-        let own = |&(left, right): &(&str, &str)| (left.to_owned(), right.to_owned());
-        let model = match build(ids, pairs.iter().map(own).collect()) {
+        let model = match build(ids, merges) {
             Ok(model) => model,
             // The crate refuses the whole table for one merge of a token that is not there.
             Err(_) => {
-                let usable = without_strangers(vocab, &pairs, notes)?;
-                build(ids_of(vocab)?, usable.into_iter().map(own).collect())?
+                let usable = without_strangers(vocab, pairs, notes)?;
+                build(ids_of(vocab)?, own(&usable))?
             }
         };
         let mut known = [false; 256];
         for byte in 0..=255 {
-            known[usize::from(byte)] = model.token_to_id(letter(byte).encode_utf8(&mut [0; 4])).is_some();
+            known[usize::from(byte)] = model
+                .token_to_id(letter(byte).encode_utf8(&mut [0; 4]))
+                .is_some();
         }
         let missing = known.iter().filter(|known| !**known).count();
         if missing > 0 && unk.is_none() {
@@ -82,7 +89,12 @@ impl Bpe {
     }
 
     /// Appends the ids of one word. `letters` is scratch space.
-    pub(super) fn encode_word(&self, word: &str, letters: &mut String, ids: &mut Vec<u32>) -> Result<()> {
+    pub(super) fn encode_word(
+        &self,
+        word: &str,
+        letters: &mut String,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
         letters.clear();
         for byte in word.bytes() {
             if self.known[usize::from(byte)] {
@@ -111,10 +123,9 @@ impl Bpe {
             return Ok(());
         }
         let units = merge_in_parts(letters, |part, units| {
-            let tokens = self
-                .model
-                .tokenize(part)
-                .map_err(|error| Error::Tokenizer(format!("{}: {error}", shown(part.as_bytes()))))?;
+            let tokens = self.model.tokenize(part).map_err(|error| {
+                Error::Tokenizer(format!("{}: {error}", shown(part.as_bytes())))
+            })?;
             units.extend(tokens.into_iter().map(|token| Unit {
                 len: token.offsets.1 - token.offsets.0,
                 id: token.id,
@@ -152,7 +163,9 @@ fn ids_of(vocab: &Vocab<'_>) -> Result<Ids> {
 /// The merges as pairs, first come first, without those that cannot be read or come again.
 fn pairs_of<'a>(vocab: &Vocab<'a>, notes: &mut Notes) -> Result<Vec<(&'a str, &'a str)>> {
     let merges = vocab.merges.as_ref().ok_or_else(|| {
-        Error::Tokenizer("the key 'tokenizer.ggml.merges' is missing: convert the model again".into())
+        Error::Tokenizer(
+            "the key 'tokenizer.ggml.merges' is missing: convert the model again".into(),
+        )
     })?;
     let mut pairs = Vec::with_capacity(merges.len());
     let mut first_bad = None;
@@ -170,7 +183,11 @@ fn pairs_of<'a>(vocab: &Vocab<'a>, notes: &mut Notes) -> Result<Vec<(&'a str, &'
         }
     }
     let bad = merges.len() - pairs.len();
-    notes.note_many(bad, "tokenizer.ggml.merges: not two texts with a space between", first_bad)?;
+    notes.note_many(
+        bad,
+        "tokenizer.ggml.merges: not two texts with a space between",
+        first_bad,
+    )?;
 
     let mut sorted: Vec<u64> = pairs.iter().map(|pair| hash(pair)).collect();
     sorted.sort_unstable();
@@ -185,38 +202,51 @@ fn pairs_of<'a>(vocab: &Vocab<'a>, notes: &mut Notes) -> Result<Vec<(&'a str, &'
             }
             new
         });
-        notes.note_many(before - pairs.len(), "tokenizer.ggml.merges: given twice", first_again)?;
+        notes.note_many(
+            before - pairs.len(),
+            "tokenizer.ggml.merges: given twice",
+            first_again,
+        )?;
     }
     Ok(pairs)
 }
 
 /// The merges whose three tokens exist.
-fn without_strangers<'p, 'a>(
+fn without_strangers<'a>(
     vocab: &Vocab<'_>,
-    pairs: &'p [(&'a str, &'a str)],
+    mut pairs: Vec<(&'a str, &'a str)>,
     notes: &mut Notes,
-) -> Result<Vec<&'p (&'a str, &'a str)>> {
+) -> Result<Vec<(&'a str, &'a str)>> {
     let ids = ids_of(vocab)?;
+    let before = pairs.len();
     let mut joined = String::new();
     let mut first_stranger = None;
-    let usable: Vec<_> = pairs
-        .iter()
-        .filter(|(left, right)| {
-            joined.clear();
-            joined.push_str(left);
-            joined.push_str(right);
-            let stranger = [left, right, joined.as_str()].into_iter().find(|text| !ids.contains_key(*text));
-            if let Some(text) = stranger
-                && first_stranger.is_none()
-            {
-                first_stranger = Some(format!("{} of '{left} {right}'", shown(text.as_bytes())));
-            }
-            stranger.is_none()
-        })
-        .collect();
-    let count = pairs.len() - usable.len();
-    notes.note_many(count, "tokenizer.ggml.merges: merges of tokens that do not exist", first_stranger)?;
-    Ok(usable)
+    pairs.retain(|&(left, right)| {
+        joined.clear();
+        joined.push_str(left);
+        joined.push_str(right);
+        let stranger = [left, right, joined.as_str()]
+            .into_iter()
+            .find(|text| !ids.contains_key(*text));
+        if let Some(text) = stranger
+            && first_stranger.is_none()
+        {
+            let merge = format!("{left} {right}");
+            first_stranger = Some(format!(
+                "{} of {}",
+                shown(text.as_bytes()),
+                shown(merge.as_bytes())
+            ));
+        }
+        stranger.is_none()
+    });
+    let count = before - pairs.len();
+    notes.note_many(
+        count,
+        "tokenizer.ggml.merges: merges of tokens that do not exist",
+        first_stranger,
+    )?;
+    Ok(pairs)
 }
 
 fn hash(pair: &(&str, &str)) -> u64 {

@@ -112,7 +112,9 @@ mod tests {
                     Some((*rank, right, joined))
                 })
                 .min_by_key(|&(rank, right, _)| (rank, right));
-            let Some((_, right, joined)) = best else { break };
+            let Some((_, right, joined)) = best else {
+                break;
+            };
             parts[right - 1] = joined;
             parts.remove(right);
             at.remove(right);

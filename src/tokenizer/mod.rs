@@ -62,7 +62,7 @@ pub struct Tokenizer {
 #[derive(Debug)]
 enum Model {
     Bpe(PreTokenizer, Box<Bpe>),
-    Spm(Spm),
+    Spm(Box<Spm>),
 }
 
 /// How SentencePiece-style vocabularies write a space.
@@ -88,7 +88,9 @@ impl Tokenizer {
             let known = |id: &u32| (*id as usize) < vocab.tokens.len();
             if let Some(id) = id.filter(|id| !known(id)) {
                 let count = vocab.tokens.len();
-                notes.note(format!("tokenizer.ggml.{key}: the id {id} is not one of the {count} tokens"))?;
+                notes.note(format!(
+                    "tokenizer.ggml.{key}: the id {id} is not one of the {count} tokens"
+                ))?;
             }
             Ok(id.filter(known).or(default.filter(known)))
         };
@@ -109,16 +111,22 @@ impl Tokenizer {
         let eog = special::ends_of_generation(vocab, &ends, &mut kinds, &mut notes)?;
 
         let (model, model_adds_bos) = if is_spm {
-            (Model::Spm(Spm::new(vocab, &kinds, unk, &mut notes)?), true)
+            (
+                Model::Spm(Box::new(Spm::new(vocab, &kinds, unk, &mut notes)?)),
+                true,
+            )
         } else {
             let rule = rule_of(vocab, &mut notes)?;
             let split = PreTokenizer::new(rule)?;
-            let bpe = Bpe::new(vocab, rule.ignore_merges, unk, &mut notes)?;
+            let ignore_merges = vocab.ignore_merges.unwrap_or(rule.ignore_merges);
+            let bpe = Bpe::new(vocab, ignore_merges, unk, &mut notes)?;
             (Model::Bpe(split, Box::new(bpe)), rule.add_bos)
         };
         let mut has = |key: &str, add: bool, id: Option<u32>| {
             if add && id.is_none() {
-                notes.note(format!("tokenizer.ggml.add_{key}_token: the file names no such token, none is added"))?;
+                notes.note(format!(
+                    "tokenizer.ggml.add_{key}_token: the file names no such token, none is added"
+                ))?;
             }
             Ok::<_, Error>(add && id.is_some())
         };
@@ -221,24 +229,30 @@ impl Tokenizer {
     /// Bytes that are no character become U+FFFD. A space that [`encode`](Self::encode) put before the text is
     /// part of it; see [`decode_from_start`](Self::decode_from_start).
     pub fn decode(&self, ids: &[u32], special: bool) -> String {
-        let bytes: Vec<u8> = ids.iter().flat_map(|&id| self.visible(id, special)).copied().collect();
-        String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+        text_of(
+            ids.iter()
+                .flat_map(|&id| self.visible(id, special))
+                .copied()
+                .collect(),
+        )
     }
 
     /// The text that [`encode`](Self::encode) made these tokens from: as [`decode`](Self::decode), but without
-    /// the space that the vocabulary wants before a text.
+    /// the spaces that the vocabulary wants before a text and that `encode` put there.
     pub fn decode_from_start(&self, ids: &[u32], special: bool) -> String {
-        let mut text = self.decode(ids, special);
-        let first = ids.iter().find(|&&id| Some(id) != self.bos);
-        let is_text = |id: &u32| matches!(self.kind(*id), Some(TokenKind::Normal | TokenKind::Byte));
-        if self.add_space_prefix && first.is_some_and(is_text) {
-            let prefix = self.bos.filter(|bos| ids.first() == Some(bos));
-            let place = prefix.map_or(0, |bos| self.visible(bos, special).len());
-            if text.get(place..).is_some_and(|rest| rest.starts_with(' ')) {
-                text.remove(place);
-            }
+        let mut bytes = Vec::new();
+        let mut at_start = self.add_space_prefix;
+        for &id in ids {
+            let piece = self.visible(id, special);
+            let is_text = matches!(
+                self.kind(id),
+                Some(TokenKind::Normal | TokenKind::Byte | TokenKind::Unused)
+            );
+            let prefix: &[u8] = if at_start && is_text { b" " } else { b"" };
+            bytes.extend_from_slice(piece.strip_prefix(prefix).unwrap_or(piece));
+            at_start = self.add_space_prefix && !is_text;
         }
-        text
+        text_of(bytes)
     }
 
     /// Decodes one token at a time, to the same text as [`decode`](Self::decode).
@@ -310,13 +324,22 @@ impl Tokenizer {
     }
 }
 
+fn text_of(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
 fn check_lengths(vocab: &Vocab<'_>, notes: &mut Notes) -> Result<()> {
     let count = vocab.tokens.len();
     if count == 0 {
-        return Err(Error::Tokenizer("tokenizer.ggml.tokens: the vocabulary is empty".into()));
+        return Err(Error::Tokenizer(
+            "tokenizer.ggml.tokens: the vocabulary is empty".into(),
+        ));
     }
     if count > i32::MAX as usize {
-        return Err(Error::Tokenizer(format!("tokenizer.ggml.tokens: {count} tokens are too many")));
+        return Err(Error::Tokenizer(format!(
+            "tokenizer.ggml.tokens: {count} tokens are too many"
+        )));
     }
     let arrays = [
         ("scores", vocab.scores.as_ref().map(Vec::len)),
@@ -340,7 +363,9 @@ fn check_lengths(vocab: &Vocab<'_>, notes: &mut Notes) -> Result<()> {
 
 fn kinds_of(vocab: &Vocab<'_>, is_spm: bool, notes: &mut Notes) -> Result<Vec<TokenKind>> {
     let Some(types) = &vocab.types else {
-        notes.note("the key 'tokenizer.ggml.token_type' is missing, types are guessed by text".into())?;
+        notes.note(
+            "the key 'tokenizer.ggml.token_type' is missing, types are guessed by text".into(),
+        )?;
         let named = [vocab.bos, vocab.eos, vocab.eot, vocab.eom, vocab.pad];
         return Ok((0u32..)
             .zip(&vocab.tokens)
@@ -364,7 +389,11 @@ fn kinds_of(vocab: &Vocab<'_>, is_spm: bool, notes: &mut Notes) -> Result<Vec<To
             })
         })
         .collect();
-    notes.note_many(bad, "tokenizer.ggml.token_type: unknown types, taken for normal", first_bad)?;
+    notes.note_many(
+        bad,
+        "tokenizer.ggml.token_type: unknown types, taken for normal",
+        first_bad,
+    )?;
     Ok(kinds)
 }
 
@@ -406,10 +435,14 @@ fn pieces_of(
             (kind, _) => {
                 if *kind == TokenKind::Byte {
                     bad_bytes.0 += 1;
-                    bad_bytes.1.get_or_insert_with(|| format!("{} (id {id})", shown(token)));
+                    bad_bytes
+                        .1
+                        .get_or_insert_with(|| format!("{} (id {id})", shown(token)));
                 }
                 match std::str::from_utf8(token) {
-                    Ok(text) if is_spm => pieces.extend_from_slice(text.replace(SPACE, " ").as_bytes()),
+                    Ok(text) if is_spm => {
+                        pieces.extend_from_slice(text.replace(SPACE, " ").as_bytes())
+                    }
                     Ok(text) => spell(text, &mut pieces),
                     Err(_) => pieces.extend_from_slice(token),
                 }

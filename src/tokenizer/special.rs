@@ -53,8 +53,10 @@ impl Specials {
         let mut specials: Vec<Special> = (0u32..)
             .zip(vocab.tokens.iter().zip(kinds))
             .filter(|(_, (token, kind))| {
-                let special =
-                    matches!(kind, TokenKind::Control | TokenKind::UserDefined | TokenKind::Unknown);
+                let special = matches!(
+                    kind,
+                    TokenKind::Control | TokenKind::UserDefined | TokenKind::Unknown
+                );
                 // Text is UTF-8; what is not could only match inside a character.
                 special && !token.is_empty() && std::str::from_utf8(token).is_ok()
             })
@@ -105,7 +107,11 @@ impl Special {
                 let start = rest.start + place;
                 let mut before = rest.start..start;
                 if self.strip_left {
-                    before.end -= text[before.clone()].iter().rev().take_while(|c| is_space(**c)).count();
+                    before.end -= text[before.clone()]
+                        .iter()
+                        .rev()
+                        .take_while(|c| is_space(**c))
+                        .count();
                 }
                 if !before.is_empty() {
                     fragments.push(Fragment::Text(before));
@@ -113,7 +119,10 @@ impl Special {
                 fragments.push(Fragment::Token(self.id));
                 rest.start = start + self.finder.needle().len();
                 if self.strip_right {
-                    rest.start += text[rest.clone()].iter().take_while(|c| is_space(**c)).count();
+                    rest.start += text[rest.clone()]
+                        .iter()
+                        .take_while(|c| is_space(**c))
+                        .count();
                 }
             }
             if !rest.is_empty() {
@@ -198,7 +207,9 @@ pub(super) fn ends_of_generation(
     let mut ends: Vec<u32> = named.iter().copied().flatten().collect();
     for ((id, &token), kind) in (0u32..).zip(&vocab.tokens).zip(kinds) {
         // Comparing all of them with each of the ends would take longer than the rest of loading.
-        if !matches!(token.first(), Some(b'<' | b'[' | b'_')) || !ENDS.iter().any(|end| end.as_bytes() == token) {
+        if !matches!(token.first(), Some(b'<' | b'[' | b'_'))
+            || !ENDS.iter().any(|end| end.as_bytes() == token)
+        {
             continue;
         }
         if *kind == TokenKind::Normal {
@@ -217,7 +228,10 @@ pub(super) fn ends_of_generation(
     ends.dedup();
 
     // In these vocabularies `<|end|>` ends a channel of an answer, not the answer.
-    let has = |text: &str| ends.iter().any(|&id| vocab.tokens[id as usize] == text.as_bytes());
+    let has = |text: &str| {
+        ends.iter()
+            .any(|&id| vocab.tokens[id as usize] == text.as_bytes())
+    };
     let calls = has("<|call|>") || has("<|calls|>");
     if calls && (has("<|return|>") || has("<|flush|>")) {
         ends.retain(|&id| vocab.tokens[id as usize] != b"<|end|>");

@@ -91,7 +91,10 @@ impl Spm {
             if let Some(byte) = byte_of(token) {
                 bytes[usize::from(byte)] = Some(id);
             }
-            let reachable = !matches!(kind, TokenKind::Control | TokenKind::Unknown | TokenKind::Byte);
+            let reachable = !matches!(
+                kind,
+                TokenKind::Control | TokenKind::Unknown | TokenKind::Byte
+            );
             let table = if reachable {
                 longest = longest.max(token.len());
                 &mut ids
@@ -130,7 +133,9 @@ impl Spm {
                 scores.iter().map(|&score| rank(score)).collect()
             }
             None => {
-                notes.note("the key 'tokenizer.ggml.scores' is missing, all tokens merge alike".into())?;
+                notes.note(
+                    "the key 'tokenizer.ggml.scores' is missing, all tokens merge alike".into(),
+                )?;
                 vec![0; vocab.tokens.len()]
             }
         };
@@ -146,7 +151,10 @@ impl Spm {
 
     pub(super) fn token_id(&self, text: &str) -> Option<u32> {
         let text = text.as_bytes();
-        self.ids.get(text).or_else(|| self.others.get(text)).copied()
+        self.ids
+            .get(text)
+            .or_else(|| self.others.get(text))
+            .copied()
     }
 
     /// Appends the ids of `text`, whose spaces are already written as U+2581.
@@ -228,8 +236,14 @@ impl Spm {
             out.push(joined);
         } else if let Some(&id) = self.ids.get(text) {
             out.push(id);
-        } else if text.iter().all(|&byte| self.bytes[usize::from(byte)].is_some()) {
-            out.extend(text.iter().filter_map(|&byte| self.bytes[usize::from(byte)]));
+        } else if text
+            .iter()
+            .all(|&byte| self.bytes[usize::from(byte)].is_some())
+        {
+            out.extend(
+                text.iter()
+                    .filter_map(|&byte| self.bytes[usize::from(byte)]),
+            );
         } else if let Some(unk) = self.unk {
             out.push(unk);
         } else {
@@ -265,7 +279,11 @@ fn rank(score: f32) -> u32 {
         return 0;
     }
     let bits = (score + 0.0).to_bits();
-    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+    if bits >> 31 == 1 {
+        !bits
+    } else {
+        bits | 1 << 31
+    }
 }
 
 #[cfg(test)]
@@ -274,7 +292,17 @@ mod tests {
 
     #[test]
     fn ranks_order_as_scores_do() {
-        let scores = [f32::NEG_INFINITY, -1e9, -2.0, -1.0, -0.5, 0.0, 1e-30, 3.0, f32::INFINITY];
+        let scores = [
+            f32::NEG_INFINITY,
+            -1e9,
+            -2.0,
+            -1.0,
+            -0.5,
+            0.0,
+            1e-30,
+            3.0,
+            f32::INFINITY,
+        ];
         assert!(scores.windows(2).all(|two| rank(two[0]) < rank(two[1])));
         assert_eq!(rank(-0.0), rank(0.0));
         assert!(rank(f32::NAN) < rank(f32::NEG_INFINITY));

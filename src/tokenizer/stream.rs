@@ -26,7 +26,8 @@ impl<'t> DecodeStream<'t> {
 
     /// Takes one token and returns the characters that are now complete.
     pub fn push(&mut self, id: u32) -> String {
-        self.waiting.extend_from_slice(self.tokenizer.visible(id, self.special));
+        self.waiting
+            .extend_from_slice(self.tokenizer.visible(id, self.special));
         let mut text = String::new();
         let mut done = 0;
         loop {

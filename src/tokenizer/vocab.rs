@@ -46,6 +46,9 @@ pub struct Vocab<'a> {
     pub add_eos: Option<bool>,
     /// `tokenizer.ggml.add_space_prefix`
     pub add_space_prefix: Option<bool>,
+    /// Whether a word that is a token as a whole is that token, whatever the merges would make of it; in no key
+    /// of the file, the split rule decides.
+    pub ignore_merges: Option<bool>,
 }
 
 /// What a token is for: the values of `tokenizer.ggml.token_type`.
@@ -104,7 +107,12 @@ impl Notes {
     }
 
     /// Notes that `count` things are wrong, naming the first of them.
-    pub(super) fn note_many(&mut self, count: usize, what: &str, first: Option<String>) -> Result<()> {
+    pub(super) fn note_many(
+        &mut self,
+        count: usize,
+        what: &str,
+        first: Option<String>,
+    ) -> Result<()> {
         match first {
             Some(first) => self.note(format!("{what}: {count} of them, the first is {first}")),
             None => Ok(()),
