@@ -189,7 +189,7 @@ fn pairs_of<'a>(vocab: &Vocab<'a>, notes: &mut Notes) -> Result<Vec<(&'a str, &'
         first_bad,
     )?;
 
-    let mut sorted: Vec<u64> = pairs.iter().map(|pair| hash(pair)).collect();
+    let mut sorted: Vec<u64> = pairs.iter().map(hash).collect();
     sorted.sort_unstable();
     if sorted.windows(2).any(|two| two[0] == two[1]) {
         let mut seen = HashSet::with_capacity(pairs.len());

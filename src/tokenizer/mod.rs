@@ -6,7 +6,13 @@
 //! ```
 //!
 //! Two kinds of vocabulary are read: byte-level BPE (`gpt2`, the split rule named by `tokenizer.ggml.pre`) and
-//! SentencePiece-style (`llama`). Ids are those of llama.cpp, whose test cases the tests run.
+//! SentencePiece-style (`llama`). Ids are those of llama.cpp, whose test cases the tests run. On purpose it is
+//! otherwise here:
+//!
+//! * a byte that the vocabulary cannot write is the unknown token or an error, never left out;
+//! * text never becomes a control token by merging scores (SentencePiece agrees);
+//! * `</s>` and its like end an answer only if the file gives them a special type: else they are text;
+//! * a byte-level BPE file that names no BOS or EOS has none, rather than token 11.
 //!
 //! The file is not trusted. What cannot be given a meaning is an error; what can is a warning, or under
 //! `strict` an error too.

@@ -122,13 +122,13 @@ impl Spm {
         }
         let ranks = match &vocab.scores {
             Some(scores) => {
-                let wrong = |score: &f32| score.is_nan();
-                let count = scores.iter().filter(|score| wrong(score)).count();
-                let first = scores.iter().position(|score| wrong(score));
+                let wrong: Vec<usize> = (0..scores.len())
+                    .filter(|&id| scores[id].is_nan())
+                    .collect();
                 notes.note_many(
-                    count,
+                    wrong.len(),
                     "tokenizer.ggml.scores: not a number (taken for the lowest)",
-                    first.map(|id| format!("of token {id}")),
+                    wrong.first().map(|id| format!("of token {id}")),
                 )?;
                 scores.iter().map(|&score| rank(score)).collect()
             }
