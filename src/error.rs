@@ -12,7 +12,7 @@ pub enum Error {
     #[error("{0}")]
     Model(String),
     /// The vocabulary or the text is at fault.
-    #[error("{0}")]
+    #[error("tokenizer: {0}")]
     Tokenizer(String),
     /// More tokens than the context holds.
     #[error("{needed} tokens do not fit the context of {n_ctx}: shorten the prompt or raise -c/--ctx-size")]

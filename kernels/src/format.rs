@@ -133,6 +133,8 @@ macro_rules! ids {
         impl FormatId {
             /// All.
             pub const ALL: &[FormatId] = &[$(FormatId::$variant),+];
+            /// Name.
+            pub fn name(self) -> &'static str { match self { $(FormatId::$variant => stringify!($variant)),+ } }
             /// Values in a block.
             pub fn block_len(self) -> usize { match self { $(FormatId::$variant => $format::LEN),+ } }
             /// Bytes of a block.

@@ -31,6 +31,6 @@ mod table;
 pub use dot::FEW;
 pub use format::{FormatId, dequantize};
 pub use isa::Level;
-pub use isa::shared::Shared;
+pub use isa::shared::{ColsMut, Ref, RowsMut, Shared};
 pub use pool::{Pool, Team};
 pub use table::{Matrix, Product, input_kind, matmul};

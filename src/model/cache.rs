@@ -4,7 +4,7 @@ use super::config::Config;
 use crate::error::{Error, Result};
 use smolq_kernels::Shared;
 use smolq_kernels::format::BlockQ8_0;
-use smolq_kernels::isa::shared::{Ref, RowsMut};
+use smolq_kernels::{Ref, RowsMut};
 use smolq_kernels::ops::attention::{KvRowMut, KvRows};
 use std::ops::Range;
 

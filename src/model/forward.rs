@@ -27,7 +27,7 @@ use super::cache::Cache;
 use super::rope::table;
 use super::weights::{Layer, Linear};
 use smolq_kernels::input::{InputKind, Inputs, SmallInput, SuperInput, quantize_small, quantize_super};
-use smolq_kernels::isa::shared::Ref;
+use smolq_kernels::Ref;
 use smolq_kernels::ops::attention::{Attend, AttendScratch, attend, store};
 use smolq_kernels::ops::{add, rms_norm, rope, swiglu};
 use smolq_kernels::{Level, Pool, Product, Shared, Team, input_kind, matmul};

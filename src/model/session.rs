@@ -5,7 +5,7 @@ use super::cache::{Cache, KvType};
 use super::forward::{Scratch, forward};
 use crate::error::{Error, Result};
 use smolq_kernels::Pool;
-use smolq_kernels::isa::shared::Ref;
+use smolq_kernels::Ref;
 use std::sync::Arc;
 
 /// Logits kept at once when every row is wanted, in bytes.
