@@ -169,12 +169,8 @@ pub(crate) fn show_path(path: &std::path::Path) -> String {
 
 /// Characters that would break the line, move the cursor or reorder the text around them.
 fn is_hidden(c: char) -> bool {
-<<<<<<< HEAD
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-=======
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
->>>>>>> gguf
 }
 
 #[cfg(test)]
@@ -186,14 +182,10 @@ mod tests {
         assert_eq!(show(b"a\nb\x1b[2J\0\"\\"), r#""a\nb\u{1b}[2J\u{0}\"\\""#);
         assert_eq!(show("é\u{202e}".as_bytes()), "\"é\\u{202e}\"");
         let long = show(&[b'x'; 1000]);
-<<<<<<< HEAD
-        assert!(long.ends_with("\"... (1000 bytes)") && long.len() < 90, "{long}");
-=======
         assert!(
             long.ends_with("\"... (1000 bytes)") && long.len() < 90,
             "{long}"
         );
->>>>>>> gguf
         assert!(show(&[b'x'; 64]).ends_with("x\""));
         assert!(show(&[0xff; 70]).ends_with("... (70 bytes)"));
     }

@@ -38,14 +38,10 @@
 mod cursor;
 mod error;
 mod header;
-<<<<<<< HEAD
-#[allow(unsafe_code, reason = "mapping a file and catching SIGBUS cannot be done without")]
-=======
 #[allow(
     unsafe_code,
     reason = "mapping a file and catching SIGBUS cannot be done without"
 )]
->>>>>>> gguf
 mod map;
 mod metadata;
 mod split;
@@ -89,14 +85,10 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-<<<<<<< HEAD
-        OpenOptions { mmap: true, mlock: false }
-=======
         OpenOptions {
             mmap: true,
             mlock: false,
         }
->>>>>>> gguf
     }
 }
 
@@ -123,14 +115,10 @@ impl Gguf {
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Gguf, Error> {
         let (bytes, stamp) = Bytes::open(path, options)?;
         let mut model = File::read(path, &bytes, 0)?;
-<<<<<<< HEAD
-        let mut shards = vec![Shard { bytes, stamp: Some(stamp) }];
-=======
         let mut shards = vec![Shard {
             bytes,
             stamp: Some(stamp),
         }];
->>>>>>> gguf
 
         if let Some(split) = Split::of(&model.metadata)? {
             for (no, path) in split.paths(path)?.iter().enumerate().skip(1) {
@@ -140,12 +128,6 @@ impl Gguf {
                 let shard = File::read(path, &bytes, no)?;
                 split.check_shard(path, no, &shard.metadata)?;
                 model.tensors.extend(shard.tensors);
-<<<<<<< HEAD
-                shards.push(Shard { bytes, stamp: Some(stamp) });
-                if model.tensors.len() as u64 > tensor::MAX_TENSORS {
-                    let problem = format!("more than {} tensors; {DAMAGED}", tensor::MAX_TENSORS);
-                    return Err(Error::Split { path: path.clone(), problem });
-=======
                 shards.push(Shard {
                     bytes,
                     stamp: Some(stamp),
@@ -156,7 +138,6 @@ impl Gguf {
                         path: path.clone(),
                         problem,
                     });
->>>>>>> gguf
                 }
             }
             if let Some(expected) = split.tensors.filter(|&n| n != model.tensors.len() as u64) {
@@ -166,14 +147,10 @@ impl Gguf {
                      the parts are of different models, download them again",
                     split.count
                 );
-<<<<<<< HEAD
-                return Err(Error::Split { path: path.to_owned(), problem });
-=======
                 return Err(Error::Split {
                     path: path.to_owned(),
                     problem,
                 });
->>>>>>> gguf
             }
         }
         Gguf::assemble(path, model, shards)
@@ -194,10 +171,6 @@ impl Gguf {
         let path = Path::new(name);
         let file = File::read(path, &bytes, 0)?;
         if let Some(split) = Split::of(&file.metadata)? {
-<<<<<<< HEAD
-            let problem = format!("it is one of {} parts, which cannot be opened from memory; merge them first", split.count);
-            return Err(Error::Split { path: path.to_owned(), problem });
-=======
             let problem = format!(
                 "it is one of {} parts, which cannot be opened from memory; merge them first",
                 split.count
@@ -206,32 +179,21 @@ impl Gguf {
                 path: path.to_owned(),
                 problem,
             });
->>>>>>> gguf
         }
         Gguf::assemble(path, file, vec![Shard { bytes, stamp: None }])
     }
 
     fn assemble(path: &Path, file: File, shards: Vec<Shard>) -> Result<Gguf, Error> {
-<<<<<<< HEAD
-        let File { version, alignment, metadata, tensors } = file;
-=======
         let File {
             version,
             alignment,
             metadata,
             tensors,
         } = file;
->>>>>>> gguf
         let name = |i: u32| tensors[i as usize].name.as_str();
         // At most MAX_TENSORS, so they fit.
         let mut by_name: Vec<u32> = (0..tensors.len() as u32).collect();
         by_name.sort_unstable_by_key(|&i| name(i));
-<<<<<<< HEAD
-        if let Some(pair) = by_name.windows(2).find(|pair| name(pair[0]) == name(pair[1])) {
-            let [first, second] = [pair[0], pair[1]].map(|i| &tensors[i as usize]);
-            let parts = if shards.len() > 1 {
-                format!(", in parts {} and {}", first.shard.min(second.shard) + 1, first.shard.max(second.shard) + 1)
-=======
         if let Some(pair) = by_name
             .windows(2)
             .find(|pair| name(pair[0]) == name(pair[1]))
@@ -243,7 +205,6 @@ impl Gguf {
                     first.shard.min(second.shard) + 1,
                     first.shard.max(second.shard) + 1
                 )
->>>>>>> gguf
             } else {
                 String::new()
             };
@@ -254,9 +215,6 @@ impl Gguf {
                 problem: format!("is given twice{parts}; convert the model again"),
             });
         }
-<<<<<<< HEAD
-        Ok(Gguf { path: path.to_owned(), version, alignment, metadata, tensors, by_name, shards })
-=======
         Ok(Gguf {
             path: path.to_owned(),
             version,
@@ -266,7 +224,6 @@ impl Gguf {
             by_name,
             shards,
         })
->>>>>>> gguf
     }
 
     /// The path it was opened by.
@@ -291,14 +248,10 @@ impl Gguf {
 
     /// The length of all files.
     pub fn file_bytes(&self) -> u64 {
-<<<<<<< HEAD
-        self.shards.iter().map(|shard| shard.bytes.len() as u64).sum()
-=======
         self.shards
             .iter()
             .map(|shard| shard.bytes.len() as u64)
             .sum()
->>>>>>> gguf
     }
 
     /// The metadata; of the first shard, if there are several.
@@ -313,14 +266,10 @@ impl Gguf {
 
     /// The tensor of this name.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
-<<<<<<< HEAD
-        let i = self.by_name.binary_search_by_key(&name, |&i| &self.tensors[i as usize].name).ok()?;
-=======
         let i = self
             .by_name
             .binary_search_by_key(&name, |&i| &self.tensors[i as usize].name)
             .ok()?;
->>>>>>> gguf
         Some(&self.tensors[self.by_name[i] as usize])
     }
 
@@ -338,13 +287,9 @@ impl Gguf {
 
     /// Whether the files still are as they were when opened: same size, modification time and identity.
     pub fn unchanged(&self) -> bool {
-<<<<<<< HEAD
-        self.shards.iter().all(|shard| shard.stamp.as_ref().is_none_or(Stamp::unchanged))
-=======
         self.shards
             .iter()
             .all(|shard| shard.stamp.as_ref().is_none_or(Stamp::unchanged))
->>>>>>> gguf
     }
 }
 
@@ -374,12 +319,8 @@ impl File {
         let cursor = &mut cursor;
         let version = header::version(cursor, bytes)?;
         let place = || "header".to_owned();
-<<<<<<< HEAD
-        let n_tensors = cursor.count("tensors", tensor::MAX_TENSORS, tensor::LEAST_TENSOR, &place)?;
-=======
         let n_tensors =
             cursor.count("tensors", tensor::MAX_TENSORS, tensor::LEAST_TENSOR, &place)?;
->>>>>>> gguf
         let n_keys = cursor.count("keys", metadata::MAX_KEYS, metadata::LEAST_KEY, &place)?;
 
         let metadata = Metadata::read(bytes, cursor, n_keys)?;
@@ -388,16 +329,12 @@ impl File {
         // Far from overflow: the position is that of a byte in memory, the alignment at most 1 MiB.
         let data = (cursor.pos() as u64).next_multiple_of(alignment.into());
         tensor::place(cursor, &mut tensors, data, bytes.len() as u64)?;
-<<<<<<< HEAD
-        Ok(File { version, alignment, metadata, tensors })
-=======
         Ok(File {
             version,
             alignment,
             metadata,
             tensors,
         })
->>>>>>> gguf
     }
 }
 

@@ -68,20 +68,6 @@ impl Bytes {
 
     /// The bytes of a file, and the means to tell later whether it is still the same.
     pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<(Bytes, Stamp), Error> {
-<<<<<<< HEAD
-        let failed = |action| move |source| Error::Io { path: path.to_owned(), action, source };
-        let mut file = open_regular(path)?;
-        let stamp = State::of(&file).map_err(failed("examine"))?;
-        // The length is taken once; what the file becomes later is the business of the handler and the stamp.
-        let len = usize::try_from(stamp.len).ok().filter(|&len| len < isize::MAX as usize - ALIGN).ok_or_else(|| {
-            failed("open")(io::Error::new(
-                io::ErrorKind::OutOfMemory,
-                format!("{} bytes do not fit the address space of this {}-bit program", stamp.len, usize::BITS),
-            ))
-        })?;
-        let bytes = if options.mmap && len > 0 {
-            Bytes(Arc::new(Backing::Mapped(Mapped::new(path, &file, len).map_err(failed("map"))?)))
-=======
         let failed = |action| {
             move |source| Error::Io {
                 path: path.to_owned(),
@@ -109,16 +95,12 @@ impl Bytes {
             Bytes(Arc::new(Backing::Mapped(
                 Mapped::new(path, &file, len).map_err(failed("map"))?,
             )))
->>>>>>> gguf
         } else {
             read_aligned(&mut file, len).map_err(failed("read"))?
         };
         if options.mlock {
             bytes.lock().map_err(failed("lock in memory"))?;
         }
-<<<<<<< HEAD
-        Ok((bytes, Stamp { file, opened: stamp }))
-=======
         Ok((
             bytes,
             Stamp {
@@ -126,7 +108,6 @@ impl Bytes {
                 opened: stamp,
             },
         ))
->>>>>>> gguf
     }
 
     #[cfg(unix)]
@@ -142,54 +123,38 @@ impl Bytes {
         let source = io::Error::last_os_error();
         Err(io::Error::new(
             source.kind(),
-<<<<<<< HEAD
-            format!("{source}; {} bytes are needed, raise the limit (ulimit -l) or do without --mlock", self.len()),
-=======
             format!(
                 "{source}; {} bytes are needed, raise the limit (ulimit -l) or do without --mlock",
                 self.len()
             ),
->>>>>>> gguf
         ))
     }
 
     #[cfg(not(unix))]
     fn lock(&self) -> io::Result<()> {
-<<<<<<< HEAD
-        Err(io::Error::new(io::ErrorKind::Unsupported, "not available on this system, do without --mlock"))
-=======
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "not available on this system, do without --mlock",
         ))
->>>>>>> gguf
     }
 }
 
 /// Reads `len` bytes into aligned memory.
 fn read_aligned(file: &mut File, len: usize) -> io::Result<Bytes> {
     let mut bytes: Vec<u8> = Vec::new();
-<<<<<<< HEAD
-    bytes.try_reserve_exact(len + ALIGN).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-=======
     bytes
         .try_reserve_exact(len + ALIGN)
         .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
->>>>>>> gguf
     let start = bytes.as_ptr().align_offset(ALIGN).min(ALIGN);
     bytes.resize(start, 0);
     file.take(len as u64).read_to_end(&mut bytes)?;
     if bytes.len() != start + len {
         return Err(io::Error::new(
             io::ErrorKind::UnexpectedEof,
-<<<<<<< HEAD
-            format!("got {} of {len} bytes, the file was changed while it was read", bytes.len() - start),
-=======
             format!(
                 "got {} of {len} bytes, the file was changed while it was read",
                 bytes.len() - start
             ),
->>>>>>> gguf
         ));
     }
     Ok(Bytes(Arc::new(Backing::Owned(bytes, start))))
@@ -197,10 +162,6 @@ fn read_aligned(file: &mut File, len: usize) -> io::Result<Bytes> {
 
 /// Opens a regular file, and nothing else: opening a FIFO would wait for a writer, opening a device may do anything.
 fn open_regular(path: &Path) -> Result<File, Error> {
-<<<<<<< HEAD
-    let failed = |source| Error::Io { path: path.to_owned(), action: "open", source };
-    let not_a_file = |metadata: &std::fs::Metadata| Error::NotAFile { path: path.to_owned(), found: file_type(metadata) };
-=======
     let failed = |source| Error::Io {
         path: path.to_owned(),
         action: "open",
@@ -210,7 +171,6 @@ fn open_regular(path: &Path) -> Result<File, Error> {
         path: path.to_owned(),
         found: file_type(metadata),
     };
->>>>>>> gguf
 
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
@@ -245,15 +205,11 @@ fn file_type(metadata: &std::fs::Metadata) -> &'static str {
             return "device";
         }
     }
-<<<<<<< HEAD
-    if kind.is_dir() { "directory" } else { "special file" }
-=======
     if kind.is_dir() {
         "directory"
     } else {
         "special file"
     }
->>>>>>> gguf
 }
 
 /// What tells a file from a changed one.
@@ -275,15 +231,11 @@ impl State {
         };
         #[cfg(not(unix))]
         let identity = (0, 0);
-<<<<<<< HEAD
-        Ok(State { len: metadata.len(), modified: metadata.modified().ok(), identity })
-=======
         Ok(State {
             len: metadata.len(),
             modified: metadata.modified().ok(),
             identity,
         })
->>>>>>> gguf
     }
 }
 
@@ -377,14 +329,6 @@ mod sigbus {
         pub(super) fn new(path: &Path, map: &[u8]) -> Option<Guard> {
             install();
             let begin = map.as_ptr().addr();
-<<<<<<< HEAD
-            let slot = TABLE
-                .iter()
-                .find(|slot| slot.begin.compare_exchange(0, begin, Ordering::AcqRel, Ordering::Relaxed).is_ok())?;
-            let message = message(path);
-            slot.message_len.store(message.len(), Ordering::Relaxed);
-            slot.message.store(message.as_ptr().cast_mut(), Ordering::Relaxed);
-=======
             let slot = TABLE.iter().find(|slot| {
                 slot.begin
                     .compare_exchange(0, begin, Ordering::AcqRel, Ordering::Relaxed)
@@ -394,7 +338,6 @@ mod sigbus {
             slot.message_len.store(message.len(), Ordering::Relaxed);
             slot.message
                 .store(message.as_ptr().cast_mut(), Ordering::Relaxed);
->>>>>>> gguf
             slot.end.store(begin + map.len(), Ordering::Release);
             Some(Guard(slot))
         }
@@ -430,13 +373,9 @@ mod sigbus {
             // handler, which reads it, can run.
             unsafe {
                 let mut previous: libc::sigaction = mem::zeroed();
-<<<<<<< HEAD
-                if libc::sigaction(libc::SIGBUS, ptr::null(), &mut previous) != 0 || PREVIOUS.set(previous).is_err() {
-=======
                 if libc::sigaction(libc::SIGBUS, ptr::null(), &mut previous) != 0
                     || PREVIOUS.set(previous).is_err()
                 {
->>>>>>> gguf
                     return;
                 }
                 let mut action: libc::sigaction = mem::zeroed();

@@ -34,44 +34,32 @@ impl Metadata {
             let at = cursor.pos();
             let place = || match &previous {
                 None => format!("name of key 1 of {n}"),
-<<<<<<< HEAD
-                Some(previous) => format!("name of key {} of {n}, after {}", i + 1, show(previous.as_bytes())),
-=======
                 Some(previous) => format!(
                     "name of key {} of {n}, after {}",
                     i + 1,
                     show(previous.as_bytes())
                 ),
->>>>>>> gguf
             };
             let key = cursor.string(MAX_KEY, &place)?;
             if key.is_empty() {
                 return Err(cursor.fault(at, &place, format!("it is empty; {DAMAGED}")));
             }
             let Ok(key) = std::str::from_utf8(key) else {
-<<<<<<< HEAD
-                return Err(cursor.fault(at, &place, format!("{} is not UTF-8; {DAMAGED}", show(key))));
-=======
                 return Err(cursor.fault(
                     at,
                     &place,
                     format!("{} is not UTF-8; {DAMAGED}", show(key)),
                 ));
->>>>>>> gguf
             };
             let place = || format!("key {}", show(key.as_bytes()));
             let at = cursor.pos();
             let id = cursor.u32(&place)?;
             let Some(kind) = ValueType::from_id(id) else {
-<<<<<<< HEAD
-                return Err(cursor.fault(at, &place, format!("unknown value type {id}; {DAMAGED}")));
-=======
                 return Err(cursor.fault(
                     at,
                     &place,
                     format!("unknown value type {id}; {DAMAGED}"),
                 ));
->>>>>>> gguf
             };
             let value = Value::read(bytes, cursor, kind, &place)?;
             previous = Some(key.into());
@@ -79,15 +67,11 @@ impl Metadata {
         }
         Metadata::new(cursor.path(), entries).map_err(|key| {
             let place = || format!("key {}", show(key.as_bytes()));
-<<<<<<< HEAD
-            cursor.fault(cursor.pos(), &place, "is given twice; convert the model again".into())
-=======
             cursor.fault(
                 cursor.pos(),
                 &place,
                 "is given twice; convert the model again".into(),
             )
->>>>>>> gguf
         })
     }
 
@@ -100,27 +84,19 @@ impl Metadata {
         if let Some(pair) = by_key.windows(2).find(|pair| key(pair[0]) == key(pair[1])) {
             return Err(key(pair[0]).into());
         }
-<<<<<<< HEAD
-        Ok(Metadata { path: path.to_owned(), entries, by_key })
-=======
         Ok(Metadata {
             path: path.to_owned(),
             entries,
             by_key,
         })
->>>>>>> gguf
     }
 
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&Value> {
-<<<<<<< HEAD
-        let i = self.by_key.binary_search_by_key(&key, |&i| &*self.entries[i as usize].0).ok()?;
-=======
         let i = self
             .by_key
             .binary_search_by_key(&key, |&i| &*self.entries[i as usize].0)
             .ok()?;
->>>>>>> gguf
         Some(&self.entries[self.by_key[i] as usize].1)
     }
 
@@ -146,13 +122,9 @@ impl Metadata {
         expected: &'static str,
         convert: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<Option<T>, Error> {
-<<<<<<< HEAD
-        let Some(value) = self.get(key) else { return Ok(None) };
-=======
         let Some(value) = self.get(key) else {
             return Ok(None);
         };
->>>>>>> gguf
         match convert(value) {
             Some(converted) => Ok(Some(converted)),
             None => Err(Error::Key {
@@ -169,36 +141,24 @@ impl Metadata {
     }
 
     fn required<T>(&self, key: &str, value: Option<T>) -> Result<T, Error> {
-<<<<<<< HEAD
-        value.ok_or_else(|| Error::MissingKey { path: self.path.clone(), key: key.to_owned() })
-=======
         value.ok_or_else(|| Error::MissingKey {
             path: self.path.clone(),
             key: key.to_owned(),
         })
->>>>>>> gguf
     }
 
     /// A number of any integer type that fits a `u32`, or nothing.
     pub fn opt_u32(&self, key: &str) -> Result<Option<u32>, Error> {
-<<<<<<< HEAD
-        self.opt(key, "an integer from 0 to 4294967295", |v| v.as_integer()?.try_into().ok())
-=======
         self.opt(key, "an integer from 0 to 4294967295", |v| {
             v.as_integer()?.try_into().ok()
         })
->>>>>>> gguf
     }
 
     /// A number of any integer type that fits a `u64`, or nothing.
     pub fn opt_u64(&self, key: &str) -> Result<Option<u64>, Error> {
-<<<<<<< HEAD
-        self.opt(key, "an integer of 0 or more", |v| v.as_integer()?.try_into().ok())
-=======
         self.opt(key, "an integer of 0 or more", |v| {
             v.as_integer()?.try_into().ok()
         })
->>>>>>> gguf
     }
 
     /// A number of either float type, or nothing.
@@ -276,14 +236,10 @@ fn integers<T: TryFrom<i128>>(value: &Value) -> Option<Vec<T>> {
     use ValueType::*;
     let array = value.as_array()?;
     is_kind(array, &[U8, I8, U16, I16, U32, I32, U64, I64])?;
-<<<<<<< HEAD
-    array.iter().map(|v| v.as_integer()?.try_into().ok()).collect()
-=======
     array
         .iter()
         .map(|v| v.as_integer()?.try_into().ok())
         .collect()
->>>>>>> gguf
 }
 
 /// Looks at the type before the elements, so that an empty array of the wrong type is refused as well.

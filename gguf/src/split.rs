@@ -27,27 +27,19 @@ impl Split {
             return Ok(None);
         }
         let tensors = metadata.opt_u64("split.tensors.count")?;
-<<<<<<< HEAD
-        Ok(Some(Split { no: metadata.u32("split.no")?, count, tensors }))
-=======
         Ok(Some(Split {
             no: metadata.u32("split.no")?,
             count,
             tensors,
         }))
->>>>>>> gguf
     }
 
     /// The paths of all shards, given that of the first.
     pub(crate) fn paths(&self, path: &Path) -> Result<Vec<PathBuf>, Error> {
-<<<<<<< HEAD
-        let fault = |problem| Error::Split { path: path.to_owned(), problem };
-=======
         let fault = |problem| Error::Split {
             path: path.to_owned(),
             problem,
         };
->>>>>>> gguf
         let name = path.file_name().and_then(|name| name.to_str());
         let Some((prefix, no, count)) = name.and_then(parse) else {
             return Err(fault(format!(
@@ -80,30 +72,17 @@ impl Split {
             Some((first, rest)) => Err(fault(format!(
                 "part {} is missing{}; download it into the same folder",
                 show_path(first),
-<<<<<<< HEAD
-                if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) }
-=======
                 if rest.is_empty() {
                     String::new()
                 } else {
                     format!(" and {} more", rest.len())
                 }
->>>>>>> gguf
             ))),
         }
     }
 
     /// Makes sure that the shard at `path`, which should be number `no`, belongs to the model that begins with `self`.
     pub(crate) fn check_shard(&self, path: &Path, no: u32, shard: &Metadata) -> Result<(), Error> {
-<<<<<<< HEAD
-        let fault = |problem| Err(Error::Split { path: path.to_owned(), problem });
-        let found = shard.u32("split.no")?;
-        if found != no {
-            return fault(format!("key \"split.no\" is {found}, expected {no}; download this part again"));
-        }
-        if let Some(found) = shard.opt_u32("split.count")?.filter(|&found| found != self.count) {
-            return fault(format!("key \"split.count\" is {found}, but the first part says {}; the parts are of different models", self.count));
-=======
         let fault = |problem| {
             Err(Error::Split {
                 path: path.to_owned(),
@@ -124,18 +103,13 @@ impl Split {
                 "key \"split.count\" is {found}, but the first part says {}; the parts are of different models",
                 self.count
             ));
->>>>>>> gguf
         }
         if let (Some(found), Some(first)) = (shard.opt_u64("split.tensors.count")?, self.tensors)
             && found != first
         {
-<<<<<<< HEAD
-            return fault(format!("key \"split.tensors.count\" is {found}, but the first part says {first}; the parts are of different models"));
-=======
             return fault(format!(
                 "key \"split.tensors.count\" is {found}, but the first part says {first}; the parts are of different models"
             ));
->>>>>>> gguf
         }
         Ok(())
     }
@@ -151,13 +125,9 @@ fn parse(name: &str) -> Option<(&str, u64, u64)> {
     let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
     let (prefix, no) = rest.rsplit_once('-')?;
     let number = |digits: &str| {
-<<<<<<< HEAD
-        (digits.len() >= 5 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
-=======
         (digits.len() >= 5 && digits.bytes().all(|b| b.is_ascii_digit()))
             .then(|| digits.parse().ok())
             .flatten()
->>>>>>> gguf
     };
     Some((prefix, number(no)?, number(count)?))
 }
@@ -171,9 +141,6 @@ mod tests {
         assert_eq!(parse("a-b-00002-of-00013.gguf"), Some(("a-b", 2, 13)));
         assert_eq!(parse("-00001-of-00002.gguf"), Some(("", 1, 2)));
         assert_eq!(ending(1, 13), "-00002-of-00013.gguf");
-<<<<<<< HEAD
-        for name in ["a.gguf", "a-1-of-2.gguf", "a-00001-of-0000x.gguf", "00001-of-00002.gguf", "a-00001-of-00002.bin", "a-00001-of-99999999999999999999999.gguf"] {
-=======
         for name in [
             "a.gguf",
             "a-1-of-2.gguf",
@@ -182,7 +149,6 @@ mod tests {
             "a-00001-of-00002.bin",
             "a-00001-of-99999999999999999999999.gguf",
         ] {
->>>>>>> gguf
             assert_eq!(parse(name), None, "{name}");
         }
     }

@@ -68,21 +68,6 @@ impl TensorInfo {
 
 /// The bytes that a tensor of this shape takes, or why there can be none.
 pub(crate) fn size_of(kind: TensorType, dims: &[u64]) -> Result<u64, String> {
-<<<<<<< HEAD
-    let Some((&cols, rest)) = dims.split_first() else { return Err("no dimensions".into()) };
-    let block_len = kind.block_len() as u64;
-    if cols % block_len != 0 {
-        return Err(format!("rows of {cols} values, but {kind} comes in blocks of {block_len}"));
-    }
-    let too_big = || format!("shape {dims:?} is too big to count");
-    // Rows on their own, since they must fit even where rows are empty.
-    let rows = rest.iter().try_fold(1u64, |n, &dim| n.checked_mul(dim)).ok_or_else(too_big)?;
-    let elements = cols.checked_mul(rows).ok_or_else(too_big)?;
-    if [cols, rows, elements].iter().any(|&n| n > isize::MAX as u64) {
-        return Err(too_big());
-    }
-    (elements / block_len).checked_mul(kind.block_bytes() as u64).ok_or_else(too_big)
-=======
     let Some((&cols, rest)) = dims.split_first() else {
         return Err("no dimensions".into());
     };
@@ -108,21 +93,16 @@ pub(crate) fn size_of(kind: TensorType, dims: &[u64]) -> Result<u64, String> {
     (elements / block_len)
         .checked_mul(kind.block_bytes() as u64)
         .ok_or_else(too_big)
->>>>>>> gguf
 }
 
 /// Reads the descriptions of `n` tensors, a number that was compared with the bytes left. The offsets are still counted
 /// from the beginning of the data: [`place`] is next.
-<<<<<<< HEAD
-pub(crate) fn read(cursor: &mut Cursor<'_>, n: u64, alignment: u64, shard: u32) -> Result<Vec<TensorInfo>, Error> {
-=======
 pub(crate) fn read(
     cursor: &mut Cursor<'_>,
     n: u64,
     alignment: u64,
     shard: u32,
 ) -> Result<Vec<TensorInfo>, Error> {
->>>>>>> gguf
     let mut tensors: Vec<TensorInfo> = Vec::new();
     for i in 0..n {
         let tensor = read_one(cursor, i, n, alignment, shard, tensors.last())?;
@@ -142,45 +122,33 @@ fn read_one(
     let at = cursor.pos();
     let place = || match previous {
         None => format!("name of tensor 1 of {n}"),
-<<<<<<< HEAD
-        Some(previous) => format!("name of tensor {} of {n}, after {}", i + 1, show(previous.name.as_bytes())),
-=======
         Some(previous) => format!(
             "name of tensor {} of {n}, after {}",
             i + 1,
             show(previous.name.as_bytes())
         ),
->>>>>>> gguf
     };
     let name = cursor.string(MAX_NAME, &place)?;
     if name.is_empty() {
         return Err(cursor.fault(at, &place, format!("it is empty; {DAMAGED}")));
     }
     let Ok(name) = std::str::from_utf8(name) else {
-<<<<<<< HEAD
-        return Err(cursor.fault(at, &place, format!("{} is not UTF-8; {DAMAGED}", show(name))));
-=======
         return Err(cursor.fault(
             at,
             &place,
             format!("{} is not UTF-8; {DAMAGED}", show(name)),
         ));
->>>>>>> gguf
     };
 
     let place = || format!("tensor {}", show(name.as_bytes()));
     let at = cursor.pos();
     let n_dims = cursor.u32(&place)?;
     if n_dims > MAX_DIMS {
-<<<<<<< HEAD
-        return Err(cursor.fault(at, &place, format!("{n_dims} dimensions, at most {MAX_DIMS} are allowed; {DAMAGED}")));
-=======
         return Err(cursor.fault(
             at,
             &place,
             format!("{n_dims} dimensions, at most {MAX_DIMS} are allowed; {DAMAGED}"),
         ));
->>>>>>> gguf
     }
     let dims_at = cursor.pos();
     let mut dims = Vec::new();
@@ -211,9 +179,6 @@ fn read_one(
             format!("offset {offset} is not a multiple of the alignment {alignment}; {DAMAGED}"),
         ));
     }
-<<<<<<< HEAD
-    Ok(TensorInfo { name: name.to_owned(), kind, dims, offset, bytes, shard })
-=======
     Ok(TensorInfo {
         name: name.to_owned(),
         kind,
@@ -222,21 +187,16 @@ fn read_one(
         bytes,
         shard,
     })
->>>>>>> gguf
 }
 
 /// Turns the offsets into places in the file, whose data begins at `data`, and makes sure that each tensor lies inside
 /// the file and none over another.
-<<<<<<< HEAD
-pub(crate) fn place(cursor: &Cursor<'_>, tensors: &mut [TensorInfo], data: u64, file: u64) -> Result<(), Error> {
-=======
 pub(crate) fn place(
     cursor: &Cursor<'_>,
     tensors: &mut [TensorInfo],
     data: u64,
     file: u64,
 ) -> Result<(), Error> {
->>>>>>> gguf
     for tensor in tensors.iter_mut() {
         let begin = data.checked_add(tensor.offset);
         let end = begin.and_then(|begin| begin.checked_add(tensor.bytes));
@@ -265,14 +225,10 @@ pub(crate) fn place(
     let ends = |t: &TensorInfo| t.offset + t.bytes;
     let overlap = |a: &TensorInfo, b: &TensorInfo| a.bytes > 0 && b.bytes > 0 && ends(a) > b.offset;
     // Files are nearly always in order, which saves the sort.
-<<<<<<< HEAD
-    if tensors.windows(2).all(|pair| ends(&pair[0]) <= pair[1].offset) {
-=======
     if tensors
         .windows(2)
         .all(|pair| ends(&pair[0]) <= pair[1].offset)
     {
->>>>>>> gguf
         return Ok(());
     }
     let mut by_offset: Vec<&TensorInfo> = tensors.iter().filter(|t| t.bytes > 0).collect();
@@ -283,14 +239,10 @@ pub(crate) fn place(
             path: cursor.path().to_owned(),
             offset: pair[1].offset,
             place: format!("tensor {}", show(pair[1].name.as_bytes())),
-<<<<<<< HEAD
-            problem: format!("overlaps tensor {}; {DAMAGED}", show(pair[0].name.as_bytes())),
-=======
             problem: format!(
                 "overlaps tensor {}; {DAMAGED}",
                 show(pair[0].name.as_bytes())
             ),
->>>>>>> gguf
         }),
     }
 }

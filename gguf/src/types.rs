@@ -254,14 +254,10 @@ mod tests {
         for &kind in TensorType::ALL {
             assert_eq!(TensorType::from_id(kind.id()), Ok(kind));
             assert_eq!(TensorType::from_name(kind.name()), Some(kind));
-<<<<<<< HEAD
-            assert_eq!(TensorType::from_name(&kind.name().to_lowercase()), Some(kind));
-=======
             assert_eq!(
                 TensorType::from_name(&kind.name().to_lowercase()),
                 Some(kind)
             );
->>>>>>> gguf
         }
         assert_eq!(TensorType::ALL.len(), 32);
         assert_eq!(TensorType::from_name("Q4_2"), None);
@@ -300,14 +296,10 @@ mod tests {
             assert_eq!(kind.block_bytes(), bytes, "{kind}");
         }
         for &kind in TensorType::ALL {
-<<<<<<< HEAD
-            assert!(sums.iter().any(|&(k, _)| k == kind) || kind.block_len() == 1, "{kind} has no sum");
-=======
             assert!(
                 sums.iter().any(|&(k, _)| k == kind) || kind.block_len() == 1,
                 "{kind} has no sum"
             );
->>>>>>> gguf
         }
     }
 

@@ -36,13 +36,9 @@ pub enum ValueType {
 impl ValueType {
     const ALL: [ValueType; 13] = {
         use ValueType::*;
-<<<<<<< HEAD
-        [U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64]
-=======
         [
             U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64,
         ]
->>>>>>> gguf
     };
 
     /// The id in the file.
@@ -361,25 +357,17 @@ impl Array {
                 }
                 // It was read once to find its end, so only a file that changed meanwhile is refused here.
                 let mut cursor = Cursor::new("".as_ref(), &table.bytes, *table.starts.get(i)?);
-<<<<<<< HEAD
-                Array::read(&table.bytes, &mut cursor, 2, &String::new).ok().map(Value::Array)
-=======
                 Array::read(&table.bytes, &mut cursor, 2, &String::new)
                     .ok()
                     .map(Value::Array)
->>>>>>> gguf
             }
             Repr::Scalars { kind, bytes, range } => {
                 let size = kind.least_bytes() as usize;
                 let begin = range.start.checked_add(i.checked_mul(size)?)?;
                 let end = begin.checked_add(size)?;
-<<<<<<< HEAD
-                (end <= range.end).then(|| scalar(*kind, bytes.get(begin..end)?)).flatten()
-=======
                 (end <= range.end)
                     .then(|| scalar(*kind, bytes.get(begin..end)?))
                     .flatten()
->>>>>>> gguf
             }
         }
     }
@@ -400,15 +388,11 @@ impl Array {
         let start = cursor.pos();
         if !matches!(kind, ValueType::String | ValueType::Array) {
             skip_scalars(cursor, kind, n, place)?;
-<<<<<<< HEAD
-            return Ok(Array(Repr::Scalars { kind, bytes: bytes.clone(), range: start..cursor.pos() }));
-=======
             return Ok(Array(Repr::Scalars {
                 kind,
                 bytes: bytes.clone(),
                 range: start..cursor.pos(),
             }));
->>>>>>> gguf
         }
         // It grows as elements are found, 8 bytes or more each, so the table is never longer than the file.
         let mut starts = Vec::new();
@@ -422,10 +406,6 @@ impl Array {
         }
         starts.push(cursor.pos());
         starts.shrink_to_fit();
-<<<<<<< HEAD
-        let table = Table { bytes: bytes.clone(), starts: Arc::new(starts) };
-        Ok(Array(if kind == ValueType::String { Repr::Strings(StringArray(table)) } else { Repr::Arrays(table) }))
-=======
         let table = Table {
             bytes: bytes.clone(),
             starts: Arc::new(starts),
@@ -435,7 +415,6 @@ impl Array {
         } else {
             Repr::Arrays(table)
         }))
->>>>>>> gguf
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -450,13 +429,6 @@ impl Array {
     /// An array of scalars that are encoded already.
     fn scalars(kind: ValueType, encoded: Vec<u8>) -> Array {
         let range = 0..encoded.len();
-<<<<<<< HEAD
-        Array(Repr::Scalars { kind, bytes: Bytes::from_vec(encoded), range })
-    }
-
-    /// An array of elements that `encode` writes one after the other.
-    fn table<T>(elements: impl IntoIterator<Item = T>, mut encode: impl FnMut(T, &mut Vec<u8>)) -> Table {
-=======
         Array(Repr::Scalars {
             kind,
             bytes: Bytes::from_vec(encoded),
@@ -469,33 +441,24 @@ impl Array {
         elements: impl IntoIterator<Item = T>,
         mut encode: impl FnMut(T, &mut Vec<u8>),
     ) -> Table {
->>>>>>> gguf
         let mut encoded = Vec::new();
         let mut starts = vec![0];
         for element in elements {
             encode(element, &mut encoded);
             starts.push(encoded.len());
         }
-<<<<<<< HEAD
-        Table { bytes: Bytes::from_vec(encoded), starts: Arc::new(starts) }
-=======
         Table {
             bytes: Bytes::from_vec(encoded),
             starts: Arc::new(starts),
         }
->>>>>>> gguf
     }
 
     /// An array of strings.
     pub fn from_strings<S: AsRef<[u8]>>(strings: impl IntoIterator<Item = S>) -> Array {
-<<<<<<< HEAD
-        Array(Repr::Strings(StringArray(Self::table(strings, |s, out| encode_string(s.as_ref(), out)))))
-=======
         Array(Repr::Strings(StringArray(Self::table(
             strings,
             |s, out| encode_string(s.as_ref(), out),
         ))))
->>>>>>> gguf
     }
 
     /// An array of arrays.
@@ -505,16 +468,6 @@ impl Array {
 }
 
 /// Reads the type and number of elements, `depth` arrays deep.
-<<<<<<< HEAD
-fn array_head(cursor: &mut Cursor<'_>, depth: usize, place: &dyn Fn() -> String) -> Result<(ValueType, u64), Error> {
-    let at = cursor.pos();
-    if depth > MAX_NESTING {
-        return Err(cursor.fault(at, place, format!("arrays nest more than {MAX_NESTING} deep; {DAMAGED}")));
-    }
-    let id = cursor.u32(place)?;
-    let Some(kind) = ValueType::from_id(id) else {
-        return Err(cursor.fault(at, place, format!("unknown array element type {id}; {DAMAGED}")));
-=======
 fn array_head(
     cursor: &mut Cursor<'_>,
     depth: usize,
@@ -535,23 +488,12 @@ fn array_head(
             place,
             format!("unknown array element type {id}; {DAMAGED}"),
         ));
->>>>>>> gguf
     };
     let n = cursor.count("array elements", MAX_ARRAY, kind.least_bytes(), place)?;
     Ok((kind, n))
 }
 
 /// Moves past `n` scalars, looking only at bools.
-<<<<<<< HEAD
-fn skip_scalars(cursor: &mut Cursor<'_>, kind: ValueType, n: u64, place: &dyn Fn() -> String) -> Result<(), Error> {
-    let start = cursor.pos();
-    // At most MAX_ARRAY * 8.
-    let slice = cursor.take(n * kind.least_bytes(), place)?;
-    if kind == ValueType::Bool {
-        if let Some(i) = slice.iter().position(|&b| b > 1) {
-            return Err(cursor.fault(start + i, place, bad_bool(slice[i])));
-        }
-=======
 fn skip_scalars(
     cursor: &mut Cursor<'_>,
     kind: ValueType,
@@ -565,21 +507,16 @@ fn skip_scalars(
         && let Some(i) = slice.iter().position(|&b| b > 1)
     {
         return Err(cursor.fault(start + i, place, bad_bool(slice[i])));
->>>>>>> gguf
     }
     Ok(())
 }
 
 /// Moves past an array. The depth of the recursion is limited by [`array_head`].
-<<<<<<< HEAD
-fn skip_array(cursor: &mut Cursor<'_>, depth: usize, place: &dyn Fn() -> String) -> Result<(), Error> {
-=======
 fn skip_array(
     cursor: &mut Cursor<'_>,
     depth: usize,
     place: &dyn Fn() -> String,
 ) -> Result<(), Error> {
->>>>>>> gguf
     let (kind, n) = array_head(cursor, depth, place)?;
     match kind {
         ValueType::String => (0..n).try_for_each(|_| cursor.string(MAX_STRING, place).map(drop)),
@@ -701,14 +638,10 @@ impl From<bool> for Value {
 
 impl From<&[bool]> for Value {
     fn from(v: &[bool]) -> Value {
-<<<<<<< HEAD
-        Value::Array(Array::scalars(ValueType::Bool, v.iter().map(|&b| b.into()).collect()))
-=======
         Value::Array(Array::scalars(
             ValueType::Bool,
             v.iter().map(|&b| b.into()).collect(),
         ))
->>>>>>> gguf
     }
 }
 
@@ -785,14 +718,10 @@ mod tests {
 
         let strings = Array::from_strings([b"a".as_slice(), b"", b"\xff"]);
         let view = strings.strings().unwrap();
-<<<<<<< HEAD
-        assert_eq!((view.get(0), view.get(1), view.get(2), view.get(3)), (Some("a"), Some(""), None, None));
-=======
         assert_eq!(
             (view.get(0), view.get(1), view.get(2), view.get(3)),
             (Some("a"), Some(""), None, None)
         );
->>>>>>> gguf
         assert_eq!(view.get_bytes(2), Some(&[0xff][..]));
         assert_eq!(view.iter().collect::<Vec<_>>(), ["a", "", "\u{fffd}"]);
         assert_eq!(view.first_invalid(), Some(2));

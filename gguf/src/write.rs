@@ -70,16 +70,12 @@ impl Default for Writer {
 impl Writer {
     /// An empty file of version 3 and alignment 32.
     pub fn new() -> Writer {
-<<<<<<< HEAD
-        Writer { version: 3, alignment: DEFAULT_ALIGNMENT, keys: Vec::new(), tensors: Vec::new() }
-=======
         Writer {
             version: 3,
             alignment: DEFAULT_ALIGNMENT,
             keys: Vec::new(),
             tensors: Vec::new(),
         }
->>>>>>> gguf
     }
 
     /// Sets the version: 2 or 3.
@@ -112,16 +108,12 @@ impl Writer {
         dims: &[u64],
         source: impl TensorSource + 'static,
     ) -> &mut Writer {
-<<<<<<< HEAD
-        self.tensors.push(Tensor { name: name.into(), kind, dims: dims.to_vec(), source: Box::new(source) });
-=======
         self.tensors.push(Tensor {
             name: name.into(),
             kind,
             dims: dims.to_vec(),
             source: Box::new(source),
         });
->>>>>>> gguf
         self
     }
 
@@ -136,27 +128,19 @@ impl Writer {
     /// that has the old file mapped keeps it, and a failure leaves no half of a model.
     pub fn write_file(&mut self, path: impl AsRef<Path>) -> Result<u64, Error> {
         let path = path.as_ref();
-<<<<<<< HEAD
-        let failed = |source| Error::Io { path: path.to_owned(), action: "write", source };
-=======
         let failed = |source| Error::Io {
             path: path.to_owned(),
             action: "write",
             source,
         };
->>>>>>> gguf
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.partial", std::process::id()));
         let partial = Partial(path.with_file_name(name));
 
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&partial.0).map_err(failed)?);
         let n = self.write_at(path, &mut file)?;
-<<<<<<< HEAD
-        file.into_inner().map_err(|error| failed(error.into_error()))?;
-=======
         file.into_inner()
             .map_err(|error| failed(error.into_error()))?;
->>>>>>> gguf
         std::fs::rename(&partial.0, path).map_err(failed)?;
         Ok(n)
     }
@@ -167,15 +151,11 @@ impl Writer {
     }
 
     fn write_at(&mut self, path: &Path, out: &mut impl Write) -> Result<u64, Error> {
-<<<<<<< HEAD
-        let failed = |source| Error::Io { path: path.to_owned(), action: "write", source };
-=======
         let failed = |source| Error::Io {
             path: path.to_owned(),
             action: "write",
             source,
         };
->>>>>>> gguf
         let alignment = u64::from(self.alignment);
         let (header, sizes) = self.header()?;
         let mut out = Counting { out, written: 0 };
@@ -186,15 +166,11 @@ impl Writer {
             tensor.source.write_to(&mut out).map_err(failed)?;
             let found = out.written - begin;
             if found != size {
-<<<<<<< HEAD
-                return Err(fault("tensor", &tensor.name, format!("the source gave {found} bytes, expected {size}")));
-=======
                 return Err(fault(
                     "tensor",
                     &tensor.name,
                     format!("the source gave {found} bytes, expected {size}"),
                 ));
->>>>>>> gguf
             }
             out.pad(alignment).map_err(failed)?;
         }
@@ -217,12 +193,6 @@ impl Writer {
         let mut offset = 0u64;
         let mut sizes = Vec::new();
         for tensor in &self.tensors {
-<<<<<<< HEAD
-            let size = size_of(tensor.kind, &tensor.dims).map_err(|problem| fault("tensor", &tensor.name, problem))?;
-            encode_string(tensor.name.as_bytes(), &mut out);
-            out.extend((tensor.dims.len() as u32).to_le_bytes());
-            tensor.dims.iter().for_each(|dim| out.extend(dim.to_le_bytes()));
-=======
             let size = size_of(tensor.kind, &tensor.dims)
                 .map_err(|problem| fault("tensor", &tensor.name, problem))?;
             encode_string(tensor.name.as_bytes(), &mut out);
@@ -231,19 +201,14 @@ impl Writer {
                 .dims
                 .iter()
                 .for_each(|dim| out.extend(dim.to_le_bytes()));
->>>>>>> gguf
             out.extend(tensor.kind.id().to_le_bytes());
             out.extend(offset.to_le_bytes());
             offset = offset
                 .checked_add(size)
                 .and_then(|end| end.checked_next_multiple_of(self.alignment.into()))
-<<<<<<< HEAD
-                .ok_or_else(|| fault("tensor", &tensor.name, "the file would be too long".into()))?;
-=======
                 .ok_or_else(|| {
                     fault("tensor", &tensor.name, "the file would be too long".into())
                 })?;
->>>>>>> gguf
             sizes.push(size);
         }
         Ok((out, sizes))
@@ -251,24 +216,6 @@ impl Writer {
 
     /// Refuses what a reader would refuse.
     fn check(&self) -> Result<(), Error> {
-<<<<<<< HEAD
-        let header = |problem| Err(Error::Write { place: "header".into(), problem });
-        if !matches!(self.version, 2 | 3) {
-            return header(format!("version {}, only 2 and 3 can be written", self.version));
-        }
-        if !self.alignment.is_power_of_two() || !ALIGNMENTS.contains(&self.alignment) {
-            return header(format!("alignment {}, expected a power of two from 8 to 1048576", self.alignment));
-        }
-        if self.keys.len() as u64 > MAX_KEYS || self.tensors.len() as u64 > MAX_TENSORS {
-            return header(format!("more than {MAX_KEYS} keys or {MAX_TENSORS} tensors"));
-        }
-        for (key, value) in &self.keys {
-            if key.is_empty() || key.len() as u64 > MAX_KEY {
-                return Err(fault("key", key, format!("its name has {} bytes, expected 1 to {MAX_KEY}", key.len())));
-            }
-            if key == ALIGNMENT_KEY && *value != Value::U32(self.alignment) {
-                return Err(fault("key", key, format!("{value}, but the alignment is {}; use alignment()", self.alignment)));
-=======
         let header = |problem| {
             Err(Error::Write {
                 place: "header".into(),
@@ -309,19 +256,12 @@ impl Writer {
                         self.alignment
                     ),
                 ));
->>>>>>> gguf
             }
         }
         let mut names = std::collections::HashSet::new();
         for tensor in &self.tensors {
             let fault = |problem| Err(fault("tensor", &tensor.name, problem));
             if tensor.name.is_empty() || tensor.name.len() as u64 > MAX_NAME {
-<<<<<<< HEAD
-                return fault(format!("its name has {} bytes, expected 1 to {MAX_NAME}", tensor.name.len()));
-            }
-            if tensor.dims.is_empty() || tensor.dims.len() > MAX_DIMS as usize {
-                return fault(format!("{} dimensions, expected 1 to {MAX_DIMS}", tensor.dims.len()));
-=======
                 return fault(format!(
                     "its name has {} bytes, expected 1 to {MAX_NAME}",
                     tensor.name.len()
@@ -332,7 +272,6 @@ impl Writer {
                     "{} dimensions, expected 1 to {MAX_DIMS}",
                     tensor.dims.len()
                 ));
->>>>>>> gguf
             }
             if !names.insert(&tensor.name) {
                 return fault("is given twice".into());
@@ -343,14 +282,10 @@ impl Writer {
 }
 
 fn fault(what: &str, name: &str, problem: String) -> Error {
-<<<<<<< HEAD
-    Error::Write { place: format!("{what} {}", show(name.as_bytes())), problem }
-=======
     Error::Write {
         place: format!("{what} {}", show(name.as_bytes())),
         problem,
     }
->>>>>>> gguf
 }
 
 /// A file under its interim name, removed when dropped; after the rename there is nothing to remove.
