@@ -119,7 +119,7 @@ pub(crate) use block;
 
 macro_rules! formats {
     ($callback:ident) => {
-        $callback! { (F32, F32, float), (Q8_0, Q8_0, small), (Q4_0, Q4_0, small), (Q4_K, Q4K, super) }
+        $callback! { (F32, F32, float), (F16, F16, float), (Q8_0, Q8_0, small), (Q4_0, Q4_0, small), (Q4_K, Q4K, super), (Q6_K, Q6K, super) }
     };
 }
 pub(crate) use formats;
@@ -154,3 +154,7 @@ impl std::fmt::Display for FormatId { fn fmt(&self, f: &mut std::fmt::Formatter<
 /// f32
 pub struct F32;
 impl Format for F32 { type Block = f32; const LEN: usize = 1; fn dequantize(b: &f32, out: &mut [f32]) { out[0] = *b; } }
+
+/// f16
+pub struct F16;
+impl Format for F16 { type Block = u16; const LEN: usize = 1; fn dequantize(b: &u16, out: &mut [f32]) { out[0] = f16(*b); } }

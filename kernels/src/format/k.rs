@@ -77,3 +77,63 @@ impl Super for Q4K {
         }
     }
 }
+
+block! {
+    /// 6-bit super-block (6.5625 bits per weight).
+    BlockQ6K[210] {
+        /// Low nibbles: `ql[64 h + j]` holds values `128 h + j` (low) and `128 h + 64 + j` (high), `j` in 0..64.
+        ql: [u8; 128],
+        /// High pairs of bits: `qh[32 h + j]` those of values `128 h + 32 i + j`, at bit `2 i`.
+        qh: [u8; 64],
+        /// Scales of each 16 values.
+        scales: [i8; 16],
+        /// Scale, f16.
+        d: u16,
+    }
+}
+
+/// `d * scale * (q - 32)`, q in 0..=63.
+pub struct Q6K;
+
+impl Format for Q6K {
+    type Block = BlockQ6K;
+    const LEN: usize = 256;
+    fn dequantize(block: &BlockQ6K, out: &mut [f32]) {
+        let d = f16(block.d);
+        for (i, y) in out.iter_mut().enumerate() {
+            let (half, at) = (i / 128, i % 128);
+            let low = block.ql[64 * half + at % 64] >> (at / 64 * 4) & 15;
+            let high = block.qh[32 * half + at % 32] >> (at / 32 * 2) & 3;
+            *y = d * f32::from(block.scales[i / 16]) * f32::from(i16::from(low | high << 4) - 32);
+        }
+    }
+}
+
+impl Codes for Q6K {
+    const SIGNED: bool = false;
+    const OFFSET: i16 = 32;
+    const MAX: u8 = 63;
+    #[inline(always)]
+    fn codes<I: Isa>(isa: I, block: &BlockQ6K, i: usize) -> I::Bytes {
+        let (half, quarter) = (i / 4, i % 4);
+        let low = isa.bytes(b32(&block.ql, 64 * half + quarter % 2 * 32));
+        let low = if quarter < 2 { low } else { isa.shr::<4>(low) };
+        let high = isa.bytes(b32(&block.qh, 32 * half));
+        let high = match quarter {
+            0 => isa.shl::<4>(high),
+            1 => isa.shl::<2>(high),
+            2 => high,
+            _ => isa.shr::<2>(high),
+        };
+        isa.or(isa.and(low, isa.splat(15)), isa.and(high, isa.splat(0x30)))
+    }
+}
+
+impl Super for Q6K {
+    const MINS: bool = false;
+    const WIDE: bool = false;
+    #[inline(always)]
+    fn header<I: Isa>(isa: I, block: &BlockQ6K) -> Header<I> {
+        Header { d: isa.half(block.d), dmin: 0.0, scales: isa.widened(&block.scales), mins: isa.splat_short(0) }
+    }
+}
