@@ -15,7 +15,9 @@ pub enum Error {
     #[error("tokenizer: {0}")]
     Tokenizer(String),
     /// More tokens than the context holds.
-    #[error("{needed} tokens do not fit the context of {n_ctx}: shorten the prompt or raise -c/--ctx-size")]
+    #[error(
+        "{needed} tokens do not fit the context of {n_ctx}: shorten the prompt or raise -c/--ctx-size"
+    )]
     Context {
         /// Tokens held and asked for.
         needed: usize,
@@ -31,10 +33,14 @@ pub enum Error {
         why: String,
     },
     /// The model's output is not a number.
-    #[error("non-finite logits at position {position}: the model file is damaged or its weights overflow")]
+    #[error(
+        "non-finite logits ({value} for token {token}): the model file is damaged or its weights overflow"
+    )]
     NonFinite {
-        /// Position of the token whose logits these are.
-        position: usize,
+        /// The first token whose logit is not finite.
+        token: u32,
+        /// Its logit.
+        value: f32,
     },
     /// The system refuses memory or threads.
     #[error("{0}")]

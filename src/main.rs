@@ -1,2 +1,6 @@
 //! The `smolq` command.
-fn main() {}
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    smolq::cli::main(std::env::args_os())
+}

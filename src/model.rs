@@ -49,6 +49,33 @@ pub struct Model {
     warnings: Vec<String>,
 }
 
+/// A model all but for its file.
+pub struct Resolved {
+    config: Config,
+    weights: weights::Weights,
+    level: Level,
+    warnings: Vec<String>,
+}
+
+impl Resolved {
+    /// The model over the file that it was resolved from.
+    pub fn with(self, gguf: Gguf) -> Model {
+        let Resolved {
+            config,
+            weights,
+            level,
+            warnings,
+        } = self;
+        Model {
+            gguf,
+            config,
+            weights,
+            level,
+            warnings,
+        }
+    }
+}
+
 impl Model {
     /// Opens a GGUF file (or the first of a split one).
     ///
@@ -63,13 +90,29 @@ impl Model {
     /// # Errors
     /// As [`Model::load`].
     pub fn from_gguf(gguf: Gguf, options: &LoadOptions) -> Result<Model> {
+        Ok(Model::resolve(&gguf, options)?.with(gguf))
+    }
+
+    /// Resolves an opened file that the caller still needs; [`Resolved::with`] makes it a model.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn resolve(gguf: &Gguf, options: &LoadOptions) -> Result<Resolved> {
         let level = match options.level {
             Some(level) => level,
-            None => Level::choose().map_err(|why| Error::Request { field: "SMOLQ_LEVEL", why })?,
+            None => Level::choose().map_err(|why| Error::Request {
+                field: "SMOLQ_LEVEL",
+                why,
+            })?,
         };
-        let config = Config::from_gguf(&gguf, &options.rope)?;
-        let (weights, warnings) = weights::Weights::resolve(&gguf, &config)?;
-        Ok(Model { gguf, config, weights, level, warnings })
+        let config = Config::from_gguf(gguf, &options.rope)?;
+        let (weights, warnings) = weights::Weights::resolve(gguf, &config)?;
+        Ok(Resolved {
+            config,
+            weights,
+            level,
+            warnings,
+        })
     }
 
     /// Sizes and settings.
@@ -85,6 +128,11 @@ impl Model {
     /// The resolved layers.
     pub fn layers(&self) -> &[Layer] {
         &self.weights.layers
+    }
+
+    /// Whether the embedding serves as output matrix.
+    pub fn tied(&self) -> bool {
+        self.weights.output.is_none()
     }
 
     /// The kernels in use.

@@ -45,13 +45,18 @@ fn mix(name: &str) -> Option<Mix> {
         "IQ4_XS" => (30, IQ4_XS, Q6_K, IQ4_XS),
         _ => return None,
     };
-    Some(Mix { file_type, base, output, fine })
+    Some(Mix {
+        file_type,
+        base,
+        output,
+        fine,
+    })
 }
 
 /// Names that [`write`] takes.
 pub const MIXES: &[&str] = &[
-    "F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0", "IQ4_NL",
-    "IQ4_XS", "Q3_K_S", "Q2_K",
+    "F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S",
+    "Q4_1", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K_S", "Q2_K",
 ];
 
 /// The type to use for rows of `cols`: super-blocks need whole ones, so narrower blocks stand in, as `llama-quantize` does.
@@ -66,7 +71,11 @@ fn fitting(kind: TensorType, cols: usize) -> TensorType {
         Q5_K => Q5_1,
         _ => Q8_0,
     };
-    if cols.is_multiple_of(small.block_len()) { small } else { F16 }
+    if cols.is_multiple_of(small.block_len()) {
+        small
+    } else {
+        F16
+    }
 }
 
 /// A tensor to be written: name, type, dims (row length first).
@@ -79,11 +88,23 @@ struct Plan {
 fn plan(shape: &Shape, mix: &Mix) -> Vec<Plan> {
     let mut tensors = Vec::new();
     let mut matrix = |name: String, kind: TensorType, cols: usize, rows: usize| {
-        tensors.push(Plan { name, kind: fitting(kind, cols), dims: vec![cols as u64, rows as u64] });
+        tensors.push(Plan {
+            name,
+            kind: fitting(kind, cols),
+            dims: vec![cols as u64, rows as u64],
+        });
     };
     let (n_embd, n_ff) = (shape.n_embd, shape.n_ff);
-    let (n_q, n_kv) = (shape.n_head * shape.head_dim, shape.n_head_kv * shape.head_dim);
-    matrix("token_embd.weight".into(), if shape.tied { mix.output } else { mix.base }, n_embd, shape.n_vocab);
+    let (n_q, n_kv) = (
+        shape.n_head * shape.head_dim,
+        shape.n_head_kv * shape.head_dim,
+    );
+    matrix(
+        "token_embd.weight".into(),
+        if shape.tied { mix.output } else { mix.base },
+        n_embd,
+        shape.n_vocab,
+    );
     if !shape.tied {
         matrix("output.weight".into(), mix.output, n_embd, shape.n_vocab);
     }
@@ -101,7 +122,11 @@ fn plan(shape: &Shape, mix: &Mix) -> Vec<Plan> {
         matrix(name("ffn_down"), fine, n_ff, n_embd);
     }
     let mut vector = |name: String, n: usize| {
-        tensors.push(Plan { name, kind: TensorType::F32, dims: vec![n as u64] });
+        tensors.push(Plan {
+            name,
+            kind: TensorType::F32,
+            dims: vec![n as u64],
+        });
     };
     vector("output_norm.weight".into(), n_embd);
     for il in 0..n {
@@ -180,7 +205,8 @@ fn fill(kind: TensorType, words: &mut Words, spread: f32, out: &mut [u8]) {
             }
             for block in out.chunks_exact_mut(kind.block_bytes()) {
                 for &(at, scale) in scales(kind) {
-                    block[at..at + 2].copy_from_slice(&half::f16::from_f32(scale * spread).to_le_bytes());
+                    block[at..at + 2]
+                        .copy_from_slice(&half::f16::from_f32(scale * spread).to_le_bytes());
                 }
             }
         }
@@ -192,7 +218,11 @@ fn write_tensor(plan: &Plan, seed: u64, out: &mut dyn Write) -> std::io::Result<
     let mut words = Words(seed);
     let elements: u64 = plan.dims.iter().product();
     if plan.dims.len() == 1 {
-        let center = if plan.name.ends_with("norm.weight") { 1.0 } else { 0.0 };
+        let center = if plan.name.ends_with("norm.weight") {
+            1.0
+        } else {
+            0.0
+        };
         for _ in 0..elements {
             let noise = (words.next() >> 40) as f32 / (1u64 << 24) as f32 - 0.5;
             out.write_all(&(center + 0.1 * noise).to_le_bytes())?;
@@ -200,7 +230,11 @@ fn write_tensor(plan: &Plan, seed: u64, out: &mut dyn Write) -> std::io::Result<
         return Ok(());
     }
     // Inputs of each matrix keep their size through it.
-    let spread = if plan.name == "token_embd.weight" { 0.05 } else { 1.0 / (plan.dims[0] as f32).sqrt() };
+    let spread = if plan.name == "token_embd.weight" {
+        0.05
+    } else {
+        1.0 / (plan.dims[0] as f32).sqrt()
+    };
     let blocks = elements as usize / plan.kind.block_len();
     let mut buffer = Vec::new();
     let mut left = blocks;
@@ -224,8 +258,18 @@ struct Vocabulary {
 
 /// Special tokens at the end, in order; the last two are the end of a turn and of a text.
 const SPECIAL: &[&str] = &[
-    "<think>", "</think>", "<tool_response>", "</tool_response>", "<tool_call>", "</tool_call>", "<code>", "</code>",
-    "<|im_start|>", "<|begin_of_text|>", "<|im_end|>", "<|end_of_text|>",
+    "<think>",
+    "</think>",
+    "<tool_response>",
+    "</tool_response>",
+    "<tool_call>",
+    "</tool_call>",
+    "<code>",
+    "</code>",
+    "<|im_start|>",
+    "<|begin_of_text|>",
+    "<|im_end|>",
+    "<|end_of_text|>",
 ];
 
 fn vocabulary(n_vocab: usize) -> Vocabulary {
@@ -233,7 +277,12 @@ fn vocabulary(n_vocab: usize) -> Vocabulary {
     let printable = |b: u32| matches!(b, 33..=126 | 161..=172 | 174..=255);
     let mut next = 256;
     let bytes = (0..256u32).map(|b| {
-        let code = if printable(b) { b } else { next += 1; next - 1 };
+        let code = if printable(b) {
+            b
+        } else {
+            next += 1;
+            next - 1
+        };
         char::from_u32(code).unwrap_or('?').to_string()
     });
     let special = SPECIAL.len().min(n_vocab / 2);
@@ -250,7 +299,11 @@ fn vocabulary(n_vocab: usize) -> Vocabulary {
                 }
                 let whole = format!("{head}{letter}");
                 merges.push(format!("{head} {letter}"));
-                if let Some((at, _)) = whole.char_indices().nth(1).filter(|_| whole.chars().count() > 2) {
+                if let Some((at, _)) = whole
+                    .char_indices()
+                    .nth(1)
+                    .filter(|_| whole.chars().count() > 2)
+                {
                     let (first, rest) = whole.split_at(at);
                     // Its other half, where that is a token too.
                     if !rest.contains('\u{120}') {
@@ -264,7 +317,81 @@ fn vocabulary(n_vocab: usize) -> Vocabulary {
         shorter = longer;
     }
     let mut types = vec![1; tokens.len()];
-    tokens.extend(SPECIAL[SPECIAL.len() - special..].iter().map(|&s| s.to_owned()));
+    tokens.extend(
+        SPECIAL[SPECIAL.len() - special..]
+            .iter()
+            .map(|&s| s.to_owned()),
+    );
     types.resize(tokens.len(), 3);
-    Vocabulary { tokens, types, merges }
+    Vocabulary {
+        tokens,
+        types,
+        merges,
+    }
+}
+
+/// Writes a model of the shape of `entry`, quantized as `quant`, to `path`; gives its length.
+///
+/// # Errors
+/// If the quantization is not known, or writing fails.
+pub fn write(entry: &Entry, quant: &str, seed: u64, path: &std::path::Path) -> Result<u64> {
+    let mix = mix(quant).ok_or_else(|| Error::Request {
+        field: "quantization",
+        why: format!("{quant:?} is not one of {}", MIXES.join(", ")),
+    })?;
+    let shape = &entry.shape;
+    let mut writer = Writer::new();
+    let arch = entry.arch.as_str();
+    let key = |suffix: &str| format!("{arch}.{suffix}");
+    writer.set("general.architecture", arch);
+    writer.set("general.name", format!("{} (random weights)", entry.title));
+    writer.set("general.file_type", mix.file_type);
+    writer.set("general.quantization_version", 2u32);
+    for (suffix, n) in [
+        ("block_count", shape.n_layer),
+        ("context_length", entry.context),
+        ("embedding_length", shape.n_embd),
+        ("feed_forward_length", shape.n_ff),
+        ("attention.head_count", shape.n_head),
+        ("attention.head_count_kv", shape.n_head_kv),
+        ("attention.key_length", shape.head_dim),
+        ("attention.value_length", shape.head_dim),
+        ("rope.dimension_count", shape.head_dim),
+        ("vocab_size", shape.n_vocab),
+    ] {
+        writer.set(key(suffix), n as u32);
+    }
+    writer.set(key("attention.layer_norm_rms_epsilon"), shape.norm_eps);
+    writer.set(key("rope.freq_base"), shape.rope_freq_base);
+
+    let vocabulary = vocabulary(shape.n_vocab);
+    let id = |text: &str| {
+        vocabulary
+            .tokens
+            .iter()
+            .rposition(|token| token == text)
+            .map(|id| id as u32)
+    };
+    writer.set("tokenizer.ggml.model", "gpt2");
+    writer.set("tokenizer.ggml.pre", "smaug-bpe");
+    for (name, text) in [
+        ("bos", "<|begin_of_text|>"),
+        ("eos", "<|im_end|>"),
+        ("padding", "<|im_end|>"),
+    ] {
+        if let Some(id) = id(text) {
+            writer.set(format!("tokenizer.ggml.{name}_token_id"), id);
+        }
+    }
+    writer.set("tokenizer.ggml.tokens", Value::from(vocabulary.tokens));
+    writer.set("tokenizer.ggml.token_type", Value::from(vocabulary.types));
+    writer.set("tokenizer.ggml.merges", Value::from(vocabulary.merges));
+    for (i, plan) in plan(shape, &mix).into_iter().enumerate() {
+        let seed = (seed ^ (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1;
+        let (name, kind, dims) = (plan.name.clone(), plan.kind, plan.dims.clone());
+        writer.tensor(name, kind, &dims, move |out: &mut dyn Write| {
+            write_tensor(&plan, seed, out)
+        });
+    }
+    Ok(writer.write_file(path)?)
 }

@@ -20,21 +20,33 @@ fn sources() -> Vec<(PathBuf, String)> {
     for folder in ["src", "gguf/src", "kernels/src"] {
         walk(&root.join(folder), &mut found);
     }
-    assert!(found.len() > 30, "only {} source files found: is the walk broken?", found.len());
-    let read = |path: PathBuf| (path.strip_prefix(root).unwrap().to_owned(), fs::read_to_string(&path).unwrap());
+    assert!(
+        found.len() > 30,
+        "only {} source files found: is the walk broken?",
+        found.len()
+    );
+    let read = |path: PathBuf| {
+        (
+            path.strip_prefix(root).unwrap().to_owned(),
+            fs::read_to_string(&path).unwrap(),
+        )
+    };
     found.into_iter().map(read).collect()
 }
 
 /// The lines of a file that are code: no comments.
 fn code(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().map(|line| line.split("//").next().unwrap_or("")).filter(|line| !line.trim().is_empty())
+    text.lines()
+        .map(|line| line.split("//").next().unwrap_or(""))
+        .filter(|line| !line.trim().is_empty())
 }
 
 /// Whether `word` stands in `line` with no identifier character around it.
 fn has_word(line: &str, word: &str) -> bool {
     let inside = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(at, _)| {
-        !line[..at].chars().next_back().is_some_and(inside) && !line[at + word.len()..].chars().next().is_some_and(inside)
+        !line[..at].chars().next_back().is_some_and(inside)
+            && !line[at + word.len()..].chars().next().is_some_and(inside)
     })
 }
 
@@ -57,20 +69,35 @@ fn every_unsafe_block_has_its_argument() {
         let lines: Vec<_> = text.lines().collect();
         for (i, line) in lines.iter().enumerate() {
             let line = line.split("//").next().unwrap_or("");
-            if !has_word(line, "unsafe") || line.contains("unsafe_code") || line.contains("unsafe fn") || line.contains("unsafe extern") {
+            if !has_word(line, "unsafe")
+                || line.contains("unsafe_code")
+                || line.contains("unsafe fn")
+                || line.contains("unsafe extern")
+            {
                 continue;
             }
             blocks += 1;
             let before = &lines[i.saturating_sub(8)..i];
-            assert!(before.iter().any(|l| l.contains("// SAFETY:")), "{}:{}: {line}", path.display(), i + 1);
+            assert!(
+                before.iter().any(|l| l.contains("// SAFETY:")),
+                "{}:{}: {line}",
+                path.display(),
+                i + 1
+            );
         }
     }
-    assert!(blocks > 5, "only {blocks} unsafe blocks found: is the search broken?");
+    assert!(
+        blocks > 5,
+        "only {blocks} unsafe blocks found: is the search broken?"
+    );
 }
 
 #[test]
 fn architectures_have_names_in_one_file() {
-    let names: Vec<_> = smolq::model::ARCHS.iter().map(|arch| format!("\"{}\"", arch.name)).collect();
+    let names: Vec<_> = smolq::model::ARCHS
+        .iter()
+        .map(|arch| format!("\"{}\"", arch.name))
+        .collect();
     let home = Path::new("src/model/arch.rs");
     for (path, text) in sources() {
         // The SentencePiece-style vocabulary model is called "llama" too: tokenizer.ggml.model.
@@ -89,10 +116,16 @@ fn architectures_have_names_in_one_file() {
 #[test]
 fn the_member_crates_do_not_know_each_other() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (member, strangers) in [("gguf", ["smolq-kernels", "smolq ="]), ("kernels", ["smolq-gguf", "smolq ="])] {
+    for (member, strangers) in [
+        ("gguf", ["smolq-kernels", "smolq ="]),
+        ("kernels", ["smolq-gguf", "smolq ="]),
+    ] {
         let manifest = fs::read_to_string(root.join(member).join("Cargo.toml")).unwrap();
         for stranger in strangers {
-            assert!(!manifest.lines().any(|line| line.starts_with(stranger)), "{member} depends on {stranger}");
+            assert!(
+                !manifest.lines().any(|line| line.starts_with(stranger)),
+                "{member} depends on {stranger}"
+            );
         }
     }
 }

@@ -3,25 +3,36 @@
 //! Prints, for one and two threads, GB/s of weights for one token out of memory that no cache holds, and GMAC/s for many
 //! tokens. Best of several runs; compare only figures of one run on a noisy machine.
 
-use smolq_kernels::input::{InputKind, Inputs, SmallInput, SuperInput, quantize_small, quantize_super};
+use smolq_kernels::input::{
+    InputKind, Inputs, SmallInput, SuperInput, quantize_small, quantize_super,
+};
 use smolq_kernels::{FormatId, Level, Matrix, Pool, Product, Shared, input_kind, matmul};
 use std::time::Instant;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let number = |i: usize, default: usize| args.get(i).and_then(|a| a.parse().ok()).unwrap_or(default);
+    let number =
+        |i: usize, default: usize| args.get(i).and_then(|a| a.parse().ok()).unwrap_or(default);
     let (rows, cols) = (number(1, 11008), number(2, 2048));
     let level = Level::choose().expect("a level");
     println!("level {level}, matrix {rows} x {cols}");
-    println!("{:<8} {:>3} {:>14} {:>14} {:>14} {:>14}", "format", "t", "1 tok GB/s", "4 tok GB/s", "8 tok GMAC/s", "256 GMAC/s");
-    for &format in FormatId::ALL.iter().filter(|f| args.first().is_none_or(|a| a == "all" || f.to_string() == *a)) {
+    println!(
+        "{:<8} {:>3} {:>14} {:>14} {:>14} {:>14}",
+        "format", "t", "1 tok GB/s", "4 tok GB/s", "8 tok GMAC/s", "256 GMAC/s"
+    );
+    for &format in FormatId::ALL.iter().filter(|f| {
+        args.first()
+            .is_none_or(|a| a == "all" || f.to_string() == *a)
+    }) {
         let bytes = rows * cols / format.block_len() * format.block_bytes();
         // Enough copies that no cache holds them.
         let copies = (400 << 20) / bytes + 1;
         let mut seed = 1u64;
         let weights: Vec<u64> = (0..copies * bytes / 8 + 1)
             .map(|_| {
-                seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                seed = seed
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
                 seed & 0x3bbb_3bbb_3bbb_3bbb
             })
             .collect();
@@ -30,30 +41,54 @@ fn main() {
             let pool = Pool::new(threads).expect("threads");
             let mut cells = Vec::new();
             for tokens in [1, 4, 8, 256] {
-                let x: Vec<f32> = (0..tokens * cols).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
+                let x: Vec<f32> = (0..tokens * cols)
+                    .map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0)
+                    .collect();
                 let small = Shared::new(tokens, cols / 32, SmallInput::ZERO);
                 let supers = Shared::new(tokens, cols / 256, SuperInput::ZERO);
                 for (t, x) in x.chunks_exact(cols).enumerate() {
                     match input_kind(format) {
                         InputKind::Float => {}
-                        InputKind::Small => quantize_small(level, x, &mut small.write_rows(t..t + 1)),
-                        InputKind::Super => quantize_super(level, x, &mut supers.write_rows(t..t + 1)),
+                        InputKind::Small => {
+                            quantize_small(level, x, &mut small.write_rows(t..t + 1))
+                        }
+                        InputKind::Super => {
+                            quantize_super(level, x, &mut supers.write_rows(t..t + 1))
+                        }
                     }
                 }
                 let out = Shared::new(tokens, rows, 0.0f32);
                 let (small, supers) = (small.read(), supers.read());
-                let input = Inputs { tokens, cols, floats: Some(&x), small: Some(&small), supers: Some(&supers) };
+                let input = Inputs {
+                    tokens,
+                    cols,
+                    floats: Some(&x),
+                    small: Some(&small),
+                    supers: Some(&supers),
+                };
                 let mut best = f64::MAX;
                 for round in 0..if tokens > 8 { 2 } else { 3 * copies } {
                     let at = round % copies * bytes;
-                    let matrix = Matrix::new(format, rows, cols, &weights[at..at + bytes]).expect("a matrix");
+                    let matrix = Matrix::new(format, rows, cols, &weights[at..at + bytes])
+                        .expect("a matrix");
                     let start = Instant::now();
                     pool.run(|team| matmul(team, level, &input, &[Product { matrix, out: &out }]));
                     best = best.min(start.elapsed().as_secs_f64());
                 }
-                cells.push(if tokens <= 4 { bytes as f64 / best / 1e9 } else { (rows * cols * tokens) as f64 / best / 1e9 });
+                cells.push(if tokens <= 4 {
+                    bytes as f64 / best / 1e9
+                } else {
+                    (rows * cols * tokens) as f64 / best / 1e9
+                });
             }
-            println!("{:<8} {threads:>3} {:>14.1} {:>14.1} {:>14.1} {:>14.1}", format.to_string(), cells[0], cells[1], cells[2], cells[3]);
+            println!(
+                "{:<8} {threads:>3} {:>14.1} {:>14.1} {:>14.1} {:>14.1}",
+                format.to_string(),
+                cells[0],
+                cells[1],
+                cells[2],
+                cells[3]
+            );
         }
     }
 }

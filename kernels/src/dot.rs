@@ -43,7 +43,10 @@ pub(crate) fn stream_rows(most: usize, row_bytes: usize) -> usize {
         off.min(4096 - off) < 512
     };
     let most = (most / 4 * 4).max(4);
-    (0..8).map(|i| most.saturating_sub(4 * i)).find(|&rows| rows >= 4 && !aliasing(rows)).unwrap_or(most)
+    (0..8)
+        .map(|i| most.saturating_sub(4 * i))
+        .find(|&rows| rows >= 4 && !aliasing(rows))
+        .unwrap_or(most)
 }
 
 pub(crate) struct SuperFew<'a, 'o, F: Super>(pub(crate) Work<'a, 'o>, pub(crate) PhantomData<F>);
@@ -78,14 +81,23 @@ struct Part<I: Isa, const T: usize> {
 }
 
 #[inline(always)]
-fn super_part<I: Isa, F: Super, const T: usize>(isa: I, block: &F::Block, input: &[&SuperInput; T]) -> Part<I, T> {
+fn super_part<I: Isa, F: Super, const T: usize>(
+    isa: I,
+    block: &F::Block,
+    input: &[&SuperInput; T],
+) -> Part<I, T> {
     prefetch(isa, block);
     let header = F::header(isa, block);
     let mut refined = [header.scales; T];
     for t in 0..T {
         refined[t] = isa.mul_shorts(header.scales, isa.shorts(&input[t].refine));
     }
-    let mut part = Part { sums: [isa.sums(0); T], mins: [isa.sums(0); T], d: header.d, m: -header.dmin };
+    let mut part = Part {
+        sums: [isa.sums(0); T],
+        mins: [isa.sums(0); T],
+        d: header.d,
+        m: -header.dmin,
+    };
     if F::OFFSET != 0 {
         let offsets = isa.mul_shorts(header.scales, isa.splat_short(-F::OFFSET));
         for t in 0..T {
@@ -100,7 +112,9 @@ fn super_part<I: Isa, F: Super, const T: usize>(isa: I, block: &F::Block, input:
     for i in 0..8 {
         let codes = F::codes(isa, block, i);
         for t in 0..T {
-            let x: &[i8; 32] = input[t].qs[32 * i..32 * i + 32].try_into().expect("32 values");
+            let x: &[i8; 32] = input[t].qs[32 * i..32 * i + 32]
+                .try_into()
+                .expect("32 values");
             part.sums[t] = if F::SIGNED {
                 isa.mac_signed(part.sums[t], codes, x, refined[t], i)
             } else {
@@ -112,17 +126,34 @@ fn super_part<I: Isa, F: Super, const T: usize>(isa: I, block: &F::Block, input:
 }
 
 #[inline(always)]
-fn small_part<I: Isa, F: Small, const T: usize>(isa: I, block: &F::Block, input: &[&SmallInput; T]) -> Part<I, T> {
+fn small_part<I: Isa, F: Small, const T: usize>(
+    isa: I,
+    block: &F::Block,
+    input: &[&SmallInput; T],
+) -> Part<I, T> {
     prefetch(isa, block);
     let (d, m) = F::header(isa, block);
     let codes = F::codes(isa, block, 0);
     let mut sums = [isa.sums(0); T];
     for t in 0..T {
         let x = input[t];
-        let start = isa.sums(if F::OFFSET != 0 { -i32::from(F::OFFSET) * x.sum } else { 0 });
-        sums[t] = if F::SIGNED { isa.dot_signed(start, codes, &x.qs) } else { isa.dot(start, codes, &x.qs) };
+        let start = isa.sums(if F::OFFSET != 0 {
+            -i32::from(F::OFFSET) * x.sum
+        } else {
+            0
+        });
+        sums[t] = if F::SIGNED {
+            isa.dot_signed(start, codes, &x.qs)
+        } else {
+            isa.dot(start, codes, &x.qs)
+        };
     }
-    Part { sums, mins: [isa.sums(0); T], d, m }
+    Part {
+        sums,
+        mins: [isa.sums(0); T],
+        d,
+        m,
+    }
 }
 
 #[inline(always)]
@@ -183,7 +214,11 @@ fn small_tile<I: Isa, F: Small, const T: usize>(
             let total = isa.totals([p0.sums[t], p1.sums[t], p2.sums[t], p3.sums[t]]);
             acc[t] = isa.quad_fma(isa.quad_mul(d, dx), total, acc[t]);
             if F::MIN {
-                acc[t] = isa.quad_fma(isa.quad_mul(m, dx), isa.quad([x[t].sum as f32; STREAMS]), acc[t]);
+                acc[t] = isa.quad_fma(
+                    isa.quad_mul(m, dx),
+                    isa.quad([x[t].sum as f32; STREAMS]),
+                    acc[t],
+                );
             }
         }
     }

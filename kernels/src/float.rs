@@ -98,14 +98,20 @@ impl<F: Float> Task for FloatRows<'_, '_, F> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Work { weights, input, rows, out } = self.0;
+        let Work {
+            weights,
+            input,
+            rows,
+            out,
+        } = self.0;
         let blocks: &[F::Block] = weights.blocks();
         let cols = weights.cols;
         let x = input.floats();
         let token = |t: usize| &x[t.min(input.tokens - 1) * cols..][..cols];
         let first = rows.start;
         for row in rows.clone().step_by(ROWS) {
-            let w: [&[F::Block]; ROWS] = from_fn(|r| &blocks[(row + r).min(rows.end - 1) * cols..][..cols]);
+            let w: [&[F::Block]; ROWS] =
+                from_fn(|r| &blocks[(row + r).min(rows.end - 1) * cols..][..cols]);
             let real = ROWS.min(rows.end - row);
             if input.tokens == 1 {
                 let [sums] = tile::<I, F, ROWS, 1>(isa, w, [token(0)]);

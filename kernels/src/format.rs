@@ -89,7 +89,11 @@ pub struct Header<I: Isa> {
 pub(crate) fn f16(bits: u16) -> f32 {
     let magnitude = u32::from(bits & 0x7fff) << 13;
     let scaled = f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23);
-    let special = if magnitude >= 0x0f80_0000 { 0x7f80_0000 } else { 0 };
+    let special = if magnitude >= 0x0f80_0000 {
+        0x7f80_0000
+    } else {
+        0
+    };
     f32::from_bits(scaled.to_bits() | special | u32::from(bits & 0x8000) << 16)
 }
 
@@ -150,11 +154,27 @@ macro_rules! ids {
     };
 }
 formats!(ids);
-impl std::fmt::Display for FormatId { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { write!(f, "{self:?}") } }
+impl std::fmt::Display for FormatId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
 /// f32
 pub struct F32;
-impl Format for F32 { type Block = f32; const LEN: usize = 1; fn dequantize(b: &f32, out: &mut [f32]) { out[0] = *b; } }
+impl Format for F32 {
+    type Block = f32;
+    const LEN: usize = 1;
+    fn dequantize(b: &f32, out: &mut [f32]) {
+        out[0] = *b;
+    }
+}
 
 /// f16
 pub struct F16;
-impl Format for F16 { type Block = u16; const LEN: usize = 1; fn dequantize(b: &u16, out: &mut [f32]) { out[0] = f16(*b); } }
+impl Format for F16 {
+    type Block = u16;
+    const LEN: usize = 1;
+    fn dequantize(b: &u16, out: &mut [f32]) {
+        out[0] = f16(*b);
+    }
+}

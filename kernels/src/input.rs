@@ -42,12 +42,21 @@ pub struct SuperInput {
 
 impl SmallInput {
     /// All zero.
-    pub const ZERO: SmallInput = SmallInput { qs: [0; 32], d: 0.0, sum: 0 };
+    pub const ZERO: SmallInput = SmallInput {
+        qs: [0; 32],
+        d: 0.0,
+        sum: 0,
+    };
 }
 
 impl SuperInput {
     /// All zero.
-    pub const ZERO: SuperInput = SuperInput { qs: [0; 256], refine: [1; 16], sums: [0; 16], d: 0.0 };
+    pub const ZERO: SuperInput = SuperInput {
+        qs: [0; 256],
+        refine: [1; 16],
+        sums: [0; 16],
+        d: 0.0,
+    };
 }
 
 /// How a format wants its inputs.
@@ -91,7 +100,13 @@ impl Inputs<'_> {
 #[inline(always)]
 fn magnitude<I: Isa>(isa: I, x: [I::Wide; 2]) -> f32 {
     let both = isa.max_bits(isa.abs(x[0]), isa.abs(x[1]));
-    f32::from_bits(isa.wide_array(both).iter().map(|x| x.to_bits()).max().unwrap_or(0))
+    f32::from_bits(
+        isa.wide_array(both)
+            .iter()
+            .map(|x| x.to_bits())
+            .max()
+            .unwrap_or(0),
+    )
 }
 
 #[inline(always)]

@@ -104,7 +104,14 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn mac_shorts(self, sums: Self::Sums, a: Self::Shorts, b: Self::Shorts) -> Self::Sums;
     /// Adds `codes * input * scale` of the `i`-th 32 values of a super-block: `scales[2 i]` for the first 16 values,
     /// `scales[2 i + 1]` for the rest. Codes are unsigned, at most 127.
-    fn mac(self, sums: Self::Sums, codes: Self::Bytes, input: &[i8; 32], scales: Self::Shorts, i: usize) -> Self::Sums;
+    fn mac(
+        self,
+        sums: Self::Sums,
+        codes: Self::Bytes,
+        input: &[i8; 32],
+        scales: Self::Shorts,
+        i: usize,
+    ) -> Self::Sums;
     /// As [`Isa::mac`] with signed codes.
     fn mac_signed(
         self,
@@ -135,9 +142,19 @@ pub trait Isa: Copy + Send + Sync + 'static {
     // Register tiles: 16 rows of a panel by four tokens, lane = row.
 
     /// `acc[t][r] += panel row r . input t`, super-block by super-block in order.
-    fn super_tile<F: Super>(self, panel: &[SuperPanel], input: [&[SuperInput]; TILE_TOKENS], acc: &mut TileSums);
+    fn super_tile<F: Super>(
+        self,
+        panel: &[SuperPanel],
+        input: [&[SuperInput]; TILE_TOKENS],
+        acc: &mut TileSums,
+    );
     /// `acc[t][r] += panel row r . input t`, block by block in order.
-    fn small_tile<F: Small>(self, panel: &[SmallPanel], input: [&[SmallInput]; TILE_TOKENS], acc: &mut TileSums);
+    fn small_tile<F: Small>(
+        self,
+        panel: &[SmallPanel],
+        input: [&[SmallInput]; TILE_TOKENS],
+        acc: &mut TileSums,
+    );
 
     // Floats, 16 at a time.
 

@@ -74,7 +74,10 @@ impl SuperPanel {
         for (half, rows) in rows.chunks(8).enumerate() {
             for (lane, row) in rows.iter().enumerate() {
                 let header = F::header(isa, &row[at]);
-                let (scales, mins) = (isa.shorts_array(header.scales), isa.shorts_array(header.mins));
+                let (scales, mins) = (
+                    isa.shorts_array(header.scales),
+                    isa.shorts_array(header.mins),
+                );
                 self.d[half][lane] = header.d;
                 self.neg_dmin[half][lane] = -header.dmin;
                 for s in 0..16 {
@@ -110,7 +113,11 @@ pub struct SmallPanel {
 }
 
 impl SmallPanel {
-    const ZERO: SmallPanel = SmallPanel { codes: [[[0; 32]; 2]; 8], d: [[0.0; 8]; 2], m: [[0.0; 8]; 2] };
+    const ZERO: SmallPanel = SmallPanel {
+        codes: [[[0; 32]; 2]; 8],
+        d: [[0.0; 8]; 2],
+        m: [[0.0; 8]; 2],
+    };
 
     pub(crate) fn code(&self, k: usize, row: usize) -> u8 {
         self.codes[k / 4][row / 8][row % 8 * 4 + k % 4]
@@ -182,7 +189,8 @@ macro_rules! walk {
                     }
                     $isa.$tile::<$F>(panel, x, &mut acc);
                     for (t, acc) in acc[..real].iter().enumerate() {
-                        $self.0.out.row(token + t)[base - first..][..count].copy_from_slice(&acc[..count]);
+                        $self.0.out.row(token + t)[base - first..][..count]
+                            .copy_from_slice(&acc[..count]);
                     }
                 }
             }
@@ -194,7 +202,16 @@ impl<F: Super> Task for SuperMany<'_, '_, F> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        walk!(self, isa, F, SuperPanel, SUPER_STRETCH, self.0.input.supers(), super_tile, SuperInput);
+        walk!(
+            self,
+            isa,
+            F,
+            SuperPanel,
+            SUPER_STRETCH,
+            self.0.input.supers(),
+            super_tile,
+            SuperInput
+        );
     }
 }
 
@@ -202,6 +219,15 @@ impl<F: Small> Task for SmallMany<'_, '_, F> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        walk!(self, isa, F, SmallPanel, SMALL_STRETCH, self.0.input.smalls(), small_tile, SmallInput);
+        walk!(
+            self,
+            isa,
+            F,
+            SmallPanel,
+            SMALL_STRETCH,
+            self.0.input.smalls(),
+            small_tile,
+            SmallInput
+        );
     }
 }

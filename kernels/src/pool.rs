@@ -55,7 +55,15 @@ impl Pool {
                     .map_err(|e| format!("cannot start {size} threads: {e}"))?,
             ),
         };
-        Ok(Pool { threads, size, spins: if size <= cores { SPINS } else { SPINS_OVERSUBSCRIBED } })
+        Ok(Pool {
+            threads,
+            size,
+            spins: if size <= cores {
+                SPINS
+            } else {
+                SPINS_OVERSUBSCRIBED
+            },
+        })
     }
 
     /// Threads in the pool.
@@ -77,10 +85,16 @@ impl Pool {
             stopped: AtomicBool::new(false),
         };
         let Some(threads) = &self.threads else {
-            return steps(&Team { region: &region, index: 0 });
+            return steps(&Team {
+                region: &region,
+                index: 0,
+            });
         };
         let results = threads.broadcast(|context| {
-            let team = Team { region: &region, index: context.index() };
+            let team = Team {
+                region: &region,
+                index: context.index(),
+            };
             let result = catch_unwind(AssertUnwindSafe(|| steps(&team)));
             if result.is_err() {
                 region.stopped.store(true, Ordering::Release);
@@ -141,7 +155,9 @@ impl Team<'_> {
         if region.arrived.fetch_add(1, Ordering::AcqRel) + 1 == region.size {
             region.arrived.store(0, Ordering::Relaxed);
             region.ticket.store(0, Ordering::Relaxed);
-            region.generation.store(generation.wrapping_add(1), Ordering::Release);
+            region
+                .generation
+                .store(generation.wrapping_add(1), Ordering::Release);
             return;
         }
         let mut looks = 0;
@@ -191,7 +207,10 @@ mod tests {
                 team.split(3, 1, |_| {});
             });
         }));
-        assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"this one"));
+        assert_eq!(
+            caught.unwrap_err().downcast_ref::<&str>(),
+            Some(&"this one")
+        );
         pool.run(|team| team.split(1, 1, |_| {}));
     }
 }

@@ -65,7 +65,12 @@ fn of_small<F: Small>() -> Kernel {
 
 fn of_float<F: Float>() -> Kernel {
     let run = |level, work: Work<'_, '_>| with_isa!(level, isa => isa.run(FloatRows::<F>(work, PhantomData)));
-    Kernel { input: InputKind::Float, align: align_of::<F::Block>(), few: run, many: run }
+    Kernel {
+        input: InputKind::Float,
+        align: align_of::<F::Block>(),
+        few: run,
+        many: run,
+    }
 }
 
 /// The kernel of each format: `float`, `small` or `super` says which walk it takes.
@@ -104,18 +109,35 @@ impl<'a> Matrix<'a> {
     ///
     /// # Errors
     /// If the rows are not whole blocks, or the number or alignment of the bytes is not what the format needs.
-    pub fn new(format: FormatId, rows: usize, cols: usize, bytes: &'a [u8]) -> Result<Matrix<'a>, String> {
+    pub fn new(
+        format: FormatId,
+        rows: usize,
+        cols: usize,
+        bytes: &'a [u8],
+    ) -> Result<Matrix<'a>, String> {
         if !cols.is_multiple_of(format.block_len()) {
-            return Err(format!("rows of {cols} are not whole blocks of {} ({format})", format.block_len()));
+            return Err(format!(
+                "rows of {cols} are not whole blocks of {} ({format})",
+                format.block_len()
+            ));
         }
-        let needed = rows.checked_mul(cols / format.block_len()).and_then(|n| n.checked_mul(format.block_bytes()));
+        let needed = rows
+            .checked_mul(cols / format.block_len())
+            .and_then(|n| n.checked_mul(format.block_bytes()));
         if needed != Some(bytes.len()) {
-            return Err(format!("{} bytes are not {rows} x {cols} of {format}", bytes.len()));
+            return Err(format!(
+                "{} bytes are not {rows} x {cols} of {format}",
+                bytes.len()
+            ));
         }
         if !bytes.as_ptr().addr().is_multiple_of(kernel(format).align) {
             return Err(format!("{format} data begins at an odd address"));
         }
-        Ok(Matrix { format, rows, weights: Weights { bytes, cols } })
+        Ok(Matrix {
+            format,
+            rows,
+            weights: Weights { bytes, cols },
+        })
     }
 
     /// The format.
@@ -139,7 +161,11 @@ impl<'a> Matrix<'a> {
     /// If there is no such row, or `out` is not one row long.
     pub fn row(&self, row: usize, out: &mut [f32]) {
         let bytes = self.weights.cols / self.format.block_len() * self.format.block_bytes();
-        crate::format::dequantize(self.format, &self.weights.bytes[row * bytes..][..bytes], out);
+        crate::format::dequantize(
+            self.format,
+            &self.weights.bytes[row * bytes..][..bytes],
+            out,
+        );
     }
 }
 
@@ -168,9 +194,16 @@ pub fn matmul(team: &Team<'_>, level: Level, input: &Inputs<'_>, products: &[Pro
     let chunk_of = |p: &Product<'_>| {
         let row_bytes = p.matrix.weights.bytes.len() / p.matrix.rows.max(1);
         // Chunks begin at granules of the output: streams of a multiple of four rows make chunks of 16.
-        if input.tokens <= FEW { STREAMS * stream_rows(share / STREAMS, row_bytes) } else { share.min(64) / 16 * 16 }
+        if input.tokens <= FEW {
+            STREAMS * stream_rows(share / STREAMS, row_bytes)
+        } else {
+            share.min(64) / 16 * 16
+        }
     };
-    let chunks: usize = products.iter().map(|p| p.matrix.rows.div_ceil(chunk_of(p))).sum();
+    let chunks: usize = products
+        .iter()
+        .map(|p| p.matrix.rows.div_ceil(chunk_of(p)))
+        .sum();
     team.split(chunks, 1, |ticket| {
         let mut ticket = ticket.start;
         for product in products {
@@ -180,14 +213,27 @@ pub fn matmul(team: &Team<'_>, level: Level, input: &Inputs<'_>, products: &[Pro
                 ticket -= count;
                 continue;
             }
-            assert_eq!(product.matrix.cols(), input.cols, "the inputs fit the matrix");
+            assert_eq!(
+                product.matrix.cols(),
+                input.cols,
+                "the inputs fit the matrix"
+            );
             let rows = ticket * chunk..product.matrix.rows.min((ticket + 1) * chunk);
             let last = rows.end == product.matrix.rows;
             let cols = rows.start..if last { product.out.cols() } else { rows.end };
             let mut out = product.out.write_cols(cols);
             let kernel = kernel(product.matrix.format);
-            let work = Work { weights: product.matrix.weights, input, rows, out: &mut out };
-            (if input.tokens <= FEW { kernel.few } else { kernel.many })(level, work);
+            let work = Work {
+                weights: product.matrix.weights,
+                input,
+                rows,
+                out: &mut out,
+            };
+            (if input.tokens <= FEW {
+                kernel.few
+            } else {
+                kernel.many
+            })(level, work);
             return;
         }
     });

@@ -3,20 +3,29 @@
 //! The list of formats and levels is the library's own, so a kernel cannot exist without being tested here. A level that
 //! this CPU lacks is reported by name.
 
-use smolq_kernels::input::{InputKind, Inputs, SmallInput, SuperInput, quantize_small, quantize_super};
-use smolq_kernels::{FormatId, Level, Matrix, Pool, Product, Shared, dequantize, input_kind, matmul};
+use smolq_kernels::input::{
+    InputKind, Inputs, SmallInput, SuperInput, quantize_small, quantize_super,
+};
+use smolq_kernels::{
+    FormatId, Level, Matrix, Pool, Product, Shared, dequantize, input_kind, matmul,
+};
 
 /// A small generator of bytes, so that every run tests the same cases.
 struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         let x = self.0 ^ (self.0 >> 33);
         x.wrapping_mul(0xff51_afd7_ed55_8ccd) >> 24
     }
     fn normal(&mut self) -> f32 {
-        (0..6).map(|_| (self.next() % 2001) as f32 / 1000.0 - 1.0).sum()
+        (0..6)
+            .map(|_| (self.next() % 2001) as f32 / 1000.0 - 1.0)
+            .sum()
     }
 }
 
@@ -55,7 +64,10 @@ fn inputs(tokens: usize, cols: usize, random: &mut Random) -> Vec<f32> {
         match t % 5 {
             1 => x[random.next() as usize % cols] = 1e4,
             2 => x.fill(0.0),
-            3 => x.iter_mut().enumerate().for_each(|(i, x)| *x = if i % 3 == 0 { -2.5 } else { 2.5 }),
+            3 => x
+                .iter_mut()
+                .enumerate()
+                .for_each(|(i, x)| *x = if i % 3 == 0 { -2.5 } else { 2.5 }),
             _ => {}
         }
     }
@@ -77,10 +89,19 @@ fn run(level: Level, pool: &Pool, matrix: Matrix<'_>, x: &[f32], tokens: usize) 
         }
     }
     let (small, supers) = (small.read(), supers.read());
-    let input = Inputs { tokens, cols, floats: Some(x), small: Some(&small), supers: Some(&supers) };
+    let input = Inputs {
+        tokens,
+        cols,
+        floats: Some(x),
+        small: Some(&small),
+        supers: Some(&supers),
+    };
     pool.run(|team| matmul(team, level, &input, &[Product { matrix, out: &out }]));
     let out = out.read().to_vec();
-    assert!(out.iter().all(|y| y.to_bits() != mark.to_bits()), "every output is written");
+    assert!(
+        out.iter().all(|y| y.to_bits() != mark.to_bits()),
+        "every output is written"
+    );
     out
 }
 
@@ -98,12 +119,19 @@ fn every_level_gives_the_bits_of_scalar() {
     }
     for &format in FormatId::ALL {
         let step = format.block_len().max(32);
-        for (case, kind) in [Bytes::Any, Bytes::Finite, Bytes::Extreme].into_iter().enumerate() {
+        for (case, kind) in [Bytes::Any, Bytes::Finite, Bytes::Extreme]
+            .into_iter()
+            .enumerate()
+        {
             for (rows, blocks) in [(1, 1), (3, 2), (4, 5), (17, 1), (33, 9), (100, 2)] {
                 // Float rows need not be whole vectors.
                 let cols = blocks * step - if format.block_len() == 1 { 5 } else { 0 };
                 let mut random = Random(format as u64 * 1000 + case as u64 * 100 + rows as u64);
-                let bytes = weights(kind, rows * cols / format.block_len() * format.block_bytes(), &mut random);
+                let bytes = weights(
+                    kind,
+                    rows * cols / format.block_len() * format.block_bytes(),
+                    &mut random,
+                );
                 let storage = aligned(&bytes);
                 let bytes = &bytemuck::cast_slice::<u64, u8>(&storage)[..bytes.len()];
                 let matrix = Matrix::new(format, rows, cols, bytes).unwrap();
@@ -134,9 +162,19 @@ fn products_are_close_to_the_dequantized_ones() {
     for &format in FormatId::ALL {
         let (rows, cols) = (5, 512);
         let mut random = Random(format as u64);
-        let storage = aligned(&weights(Bytes::Finite, rows * cols / format.block_len() * format.block_bytes(), &mut random));
+        let storage = aligned(&weights(
+            Bytes::Finite,
+            rows * cols / format.block_len() * format.block_bytes(),
+            &mut random,
+        ));
         let bytes = bytemuck::cast_slice::<u64, u8>(&storage);
-        let matrix = Matrix::new(format, rows, cols, &bytes[..rows * cols / format.block_len() * format.block_bytes()]).unwrap();
+        let matrix = Matrix::new(
+            format,
+            rows,
+            cols,
+            &bytes[..rows * cols / format.block_len() * format.block_bytes()],
+        )
+        .unwrap();
         let x: Vec<f32> = (0..cols).map(|_| random.normal()).collect();
         let got = run(Level::Scalar, &pool, matrix, &x, 1);
         let mut row = vec![0.0; cols];
@@ -146,9 +184,21 @@ fn products_are_close_to_the_dequantized_ones() {
             let row_bytes = cols / format.block_len() * format.block_bytes();
             dequantize(format, &bytes[r * row_bytes..][..row_bytes], &mut own);
             assert!(row.iter().zip(&own).all(|(a, b)| same(*a, *b)));
-            let truth: f64 = row.iter().zip(&x).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum();
-            let size = row.iter().zip(&x).map(|(&w, &x)| (f64::from(w) * f64::from(x)).powi(2)).sum::<f64>().sqrt();
-            assert!((f64::from(got) - truth).abs() <= 0.02 * size, "{format} row {r}: {got:e} is far from {truth:e} ({size:e})");
+            let truth: f64 = row
+                .iter()
+                .zip(&x)
+                .map(|(&w, &x)| f64::from(w) * f64::from(x))
+                .sum();
+            let size = row
+                .iter()
+                .zip(&x)
+                .map(|(&w, &x)| (f64::from(w) * f64::from(x)).powi(2))
+                .sum::<f64>()
+                .sqrt();
+            assert!(
+                (f64::from(got) - truth).abs() <= 0.02 * size,
+                "{format} row {r}: {got:e} is far from {truth:e} ({size:e})"
+            );
         }
     }
 }

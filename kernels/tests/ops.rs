@@ -29,7 +29,11 @@ fn rms_norm_is_right_and_the_same_everywhere() {
         let mean = x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / n as f64;
         for i in 0..n {
             let y = f64::from(x[i]) / (mean + 1e-6).sqrt() * f64::from(w[i]);
-            assert!((f64::from(truth[i]) - y).abs() <= 1e-6 * y.abs().max(1e-3), "{n}: {} is not {y}", truth[i]);
+            assert!(
+                (f64::from(truth[i]) - y).abs() <= 1e-6 * y.abs().max(1e-3),
+                "{n}: {} is not {y}",
+                truth[i]
+            );
         }
         for level in Level::available() {
             let mut out = vec![f32::NAN; n];
@@ -43,13 +47,19 @@ fn rms_norm_is_right_and_the_same_everywhere() {
 fn swiglu_is_right_and_the_same_everywhere() {
     for n in [1, 16, 33, 11008] {
         let (mut gate, up) = (numbers(n, 3), numbers(n, 4));
-        gate.iter_mut().enumerate().for_each(|(i, g)| *g *= [1.0, 20.0, 300.0][i % 3]);
+        gate.iter_mut()
+            .enumerate()
+            .for_each(|(i, g)| *g *= [1.0, 20.0, 300.0][i % 3]);
         let mut truth = gate.clone();
         swiglu(Level::Scalar, &mut truth, &up);
         for i in 0..n {
             let g = f64::from(gate[i]);
             let y = g / (1.0 + (-g).exp()) * f64::from(up[i]);
-            assert!((f64::from(truth[i]) - y).abs() <= 1e-6 * y.abs().max(1e-26), "{g}: {} is not {y}", truth[i]);
+            assert!(
+                (f64::from(truth[i]) - y).abs() <= 1e-6 * y.abs().max(1e-26),
+                "{g}: {} is not {y}",
+                truth[i]
+            );
         }
         for level in Level::available() {
             let mut out = gate.clone();
@@ -62,7 +72,10 @@ fn swiglu_is_right_and_the_same_everywhere() {
 #[test]
 fn rope_turns_the_pairs_it_says() {
     let (cos, sin) = ([0.0, -1.0], [1.0, 0.0]);
-    let table = RopeTable { cos: &cos, sin: &sin };
+    let table = RopeTable {
+        cos: &cos,
+        sin: &sin,
+    };
     let mut head = [1.0, 2.0, 3.0, 4.0, 5.0];
     rope(&mut head, RopePairs::Adjacent, table);
     assert_eq!(head, [-2.0, 1.0, -3.0, -4.0, 5.0]);
@@ -108,45 +121,93 @@ impl Stored {
 #[test]
 fn attention_is_right_and_the_same_everywhere_and_in_any_chunks() {
     for (kind, tolerance) in [(0, 2e-6), (1, 2e-3), (2, 2e-2)] {
-        for (head_dim, group, first, tokens) in
-            [(32, 1, 0, 1), (32, 4, 0, 70), (64, 3, 31, 5), (128, 4, 100, 9), (96, 7, 63, 2), (32, 5, 64, 1)]
-        {
+        for (head_dim, group, first, tokens) in [
+            (32, 1, 0, 1),
+            (32, 4, 0, 70),
+            (64, 3, 31, 5),
+            (128, 4, 100, 9),
+            (96, 7, 63, 2),
+            (32, 5, 64, 1),
+        ] {
             let n = first + tokens;
             let (k, v) = (numbers(n * head_dim, 5), numbers(n * head_dim, 6));
             let mut q = numbers(tokens * group * head_dim, 7);
             q.iter_mut().for_each(|q| *q *= 6.0);
             let scale = 1.0 / (head_dim as f32).sqrt();
-            let (keys, values) = (Stored::new(kind, Level::Scalar, &k, head_dim), Stored::new(kind, Level::Scalar, &v, head_dim));
+            let (keys, values) = (
+                Stored::new(kind, Level::Scalar, &k, head_dim),
+                Stored::new(kind, Level::Scalar, &v, head_dim),
+            );
             let run = |level, keys: &Stored, values: &Stored, from: usize, count: usize| {
                 let queries = &q[from * group * head_dim..(from + count) * group * head_dim];
                 let mut out = vec![f32::NAN; queries.len()];
                 let job = Attend {
-                    keys: keys.rows(), values: values.rows(), head_dim, scale, first: first + from, tokens: count, group, queries,
+                    keys: keys.rows(),
+                    values: values.rows(),
+                    head_dim,
+                    scale,
+                    first: first + from,
+                    tokens: count,
+                    group,
+                    queries,
                 };
                 attend(level, &job, &mut AttendScratch::default(), &mut out);
                 out
             };
             let truth = run(Level::Scalar, &keys, &values, 0, tokens);
 
-            for (i, (q, out)) in q.chunks_exact(head_dim).zip(truth.chunks_exact(head_dim)).enumerate() {
+            for (i, (q, out)) in q
+                .chunks_exact(head_dim)
+                .zip(truth.chunks_exact(head_dim))
+                .enumerate()
+            {
                 let seen = first + i / group + 1;
-                let dot = |k: &[f32]| q.iter().zip(k).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
-                let p: Vec<f64> = k.chunks_exact(head_dim).take(seen).map(|k| (dot(k) * f64::from(scale)).exp()).collect();
+                let dot = |k: &[f32]| {
+                    q.iter()
+                        .zip(k)
+                        .map(|(&a, &b)| f64::from(a) * f64::from(b))
+                        .sum::<f64>()
+                };
+                let p: Vec<f64> = k
+                    .chunks_exact(head_dim)
+                    .take(seen)
+                    .map(|k| (dot(k) * f64::from(scale)).exp())
+                    .collect();
                 let total: f64 = p.iter().sum();
                 for d in 0..head_dim {
-                    let y = p.iter().enumerate().map(|(t, p)| p * f64::from(v[t * head_dim + d])).sum::<f64>() / total;
-                    assert!((f64::from(out[d]) - y).abs() < tolerance, "kind {kind} query {i} of {seen}: {} is not {y}", out[d]);
+                    let y = p
+                        .iter()
+                        .enumerate()
+                        .map(|(t, p)| p * f64::from(v[t * head_dim + d]))
+                        .sum::<f64>()
+                        / total;
+                    assert!(
+                        (f64::from(out[d]) - y).abs() < tolerance,
+                        "kind {kind} query {i} of {seen}: {} is not {y}",
+                        out[d]
+                    );
                 }
             }
             for level in Level::available() {
-                let (keys, values) = (Stored::new(kind, level, &k, head_dim), Stored::new(kind, level, &v, head_dim));
-                assert_eq!(bits(&run(level, &keys, &values, 0, tokens)), bits(&truth), "{level} kind {kind}");
+                let (keys, values) = (
+                    Stored::new(kind, level, &k, head_dim),
+                    Stored::new(kind, level, &v, head_dim),
+                );
+                assert_eq!(
+                    bits(&run(level, &keys, &values, 0, tokens)),
+                    bits(&truth),
+                    "{level} kind {kind}"
+                );
                 for chunk in [1, 3, 8] {
                     let mut parts = Vec::new();
                     for from in (0..tokens).step_by(chunk) {
                         parts.extend(run(level, &keys, &values, from, chunk.min(tokens - from)));
                     }
-                    assert_eq!(bits(&parts), bits(&truth), "{level} kind {kind} in chunks of {chunk}");
+                    assert_eq!(
+                        bits(&parts),
+                        bits(&truth),
+                        "{level} kind {kind} in chunks of {chunk}"
+                    );
                 }
             }
         }

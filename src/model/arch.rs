@@ -18,10 +18,26 @@ pub struct Arch {
 /// The exporters of `llama` and `smollm3` permute the rows of Q and K so that pairs are adjacent; those of `qwen2` and
 /// `qwen3` leave them in halves. SmolLM3's layers without RoPE ("NoPE", 3, 7, 11, ...) are hard-wired in its exporter.
 pub const ARCHS: &[Arch] = &[
-    Arch { name: "llama", rope_pairs: RopePairs::Adjacent, rope_skip_every: None },
-    Arch { name: "qwen2", rope_pairs: RopePairs::Halves, rope_skip_every: None },
-    Arch { name: "qwen3", rope_pairs: RopePairs::Halves, rope_skip_every: None },
-    Arch { name: "smollm3", rope_pairs: RopePairs::Adjacent, rope_skip_every: Some(4) },
+    Arch {
+        name: "llama",
+        rope_pairs: RopePairs::Adjacent,
+        rope_skip_every: None,
+    },
+    Arch {
+        name: "qwen2",
+        rope_pairs: RopePairs::Halves,
+        rope_skip_every: None,
+    },
+    Arch {
+        name: "qwen3",
+        rope_pairs: RopePairs::Halves,
+        rope_skip_every: None,
+    },
+    Arch {
+        name: "smollm3",
+        rope_pairs: RopePairs::Adjacent,
+        rope_skip_every: Some(4),
+    },
 ];
 
 impl Arch {
@@ -32,6 +48,7 @@ impl Arch {
 
     /// Whether layer `il` has rotary embedding.
     pub fn has_rope(&self, il: usize) -> bool {
-        self.rope_skip_every.is_none_or(|n| !(il + 1).is_multiple_of(n))
+        self.rope_skip_every
+            .is_none_or(|n| !(il + 1).is_multiple_of(n))
     }
 }

@@ -4,8 +4,8 @@ use super::config::Config;
 use crate::error::{Error, Result};
 use smolq_kernels::Shared;
 use smolq_kernels::format::BlockQ8_0;
-use smolq_kernels::{Ref, RowsMut};
 use smolq_kernels::ops::attention::{KvRowMut, KvRows};
+use smolq_kernels::{Ref, RowsMut};
 use std::ops::Range;
 
 /// How keys or values are stored.
@@ -88,7 +88,9 @@ pub(crate) enum HeadMut<'a> {
 impl HeadMut<'_> {
     /// The place of one position.
     pub(crate) fn position(&mut self, position: usize, head_dim: usize) -> KvRowMut<'_> {
-        let range = |unit: usize| -> Range<usize> { position * head_dim / unit..(position + 1) * head_dim / unit };
+        let range = |unit: usize| -> Range<usize> {
+            position * head_dim / unit..(position + 1) * head_dim / unit
+        };
         match self {
             HeadMut::F32(row) => KvRowMut::F32(&mut row[range(1)]),
             HeadMut::F16(row) => KvRowMut::F16(&mut row[range(1)]),
@@ -151,7 +153,10 @@ impl Cache {
     pub(crate) fn new(config: &Config, n_ctx: usize, k: KvType, v: KvType) -> Result<Cache> {
         for (field, kind) in [("--cache-type-k", k), ("--cache-type-v", v)] {
             if kind == KvType::Q8_0 && !config.head_dim.is_multiple_of(32) {
-                let why = format!("q8_0 needs heads of a multiple of 32 values, this model's have {}", config.head_dim);
+                let why = format!(
+                    "q8_0 needs heads of a multiple of 32 values, this model's have {}",
+                    config.head_dim
+                );
                 return Err(Error::Request { field, why });
             }
         }
@@ -162,7 +167,9 @@ impl Cache {
                 values: Half::new(v, config.n_head_kv, values)?,
             })
         };
-        let layers = (0..config.n_layer).map(|_| layer()).collect::<std::result::Result<_, _>>();
+        let layers = (0..config.n_layer)
+            .map(|_| layer())
+            .collect::<std::result::Result<_, _>>();
         let layers = layers.map_err(|why| {
             let needed = Cache::bytes(config, n_ctx, k, v) >> 20;
             Error::Resources(format!(
@@ -174,7 +181,11 @@ impl Cache {
 
     /// Bytes of a cache.
     pub(crate) fn bytes(config: &Config, n_ctx: usize, k: KvType, v: KvType) -> usize {
-        let values = config.n_head_kv.saturating_mul(config.head_dim).saturating_mul(config.n_layer).saturating_mul(n_ctx);
+        let values = config
+            .n_head_kv
+            .saturating_mul(config.head_dim)
+            .saturating_mul(config.n_layer)
+            .saturating_mul(n_ctx);
         k.bytes(values).saturating_add(v.bytes(values))
     }
 }

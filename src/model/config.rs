@@ -75,7 +75,9 @@ impl std::str::FromStr for RopeScaling {
             "none" => Ok(RopeScaling::None),
             "linear" => Ok(RopeScaling::Linear),
             "yarn" => Ok(RopeScaling::Yarn),
-            other => Err(format!("unknown RoPE scaling {other:?}: none, linear or yarn")),
+            other => Err(format!(
+                "unknown RoPE scaling {other:?}: none, linear or yarn"
+            )),
         }
     }
 }
@@ -132,12 +134,17 @@ impl Config {
             )));
         };
         let key = |suffix: &str| format!("{name}.{suffix}");
-        let bad = |suffix: &str, why: String| Error::Model(format!("{}: {name}.{suffix} {why}", gguf.path().display()));
+        let bad = |suffix: &str, why: String| {
+            Error::Model(format!("{}: {name}.{suffix} {why}", gguf.path().display()))
+        };
         for suffix in FOREIGN {
             if let Some(value) = meta.get(&key(suffix)) {
                 let text = value.to_string();
                 if !matches!(text.as_str(), "0" | "0.0" | "false") {
-                    return Err(bad(suffix, format!("is {text}: this decoder does not implement it")));
+                    return Err(bad(
+                        suffix,
+                        format!("is {text}: this decoder does not implement it"),
+                    ));
                 }
             }
         }
@@ -150,16 +157,23 @@ impl Config {
         };
         // A count that may be given for each layer; the decoder wants them equal.
         let heads = |suffix: &str| -> Result<Option<usize>> {
-            let Some(value) = meta.get(&key(suffix)) else { return Ok(None) };
+            let Some(value) = meta.get(&key(suffix)) else {
+                return Ok(None);
+            };
             if !matches!(value, smolq_gguf::Value::Array(_)) {
                 return Ok(Some(size(suffix, 1 << 16)?));
             }
             let each = meta.opt_u32s(&key(suffix))?.unwrap_or_default();
             match each.first() {
-                Some(&first) if first > 0 && first <= 1 << 16 && each.iter().all(|&n| n == first) => {
+                Some(&first)
+                    if first > 0 && first <= 1 << 16 && each.iter().all(|&n| n == first) =>
+                {
                     Ok(Some(first as usize))
                 }
-                _ => Err(bad(suffix, format!("is {value}: layers with different head counts are not supported"))),
+                _ => Err(bad(
+                    suffix,
+                    format!("is {value}: layers with different head counts are not supported"),
+                )),
             }
         };
         let optional = |suffix: &str| -> Result<Option<usize>> {
@@ -175,37 +189,60 @@ impl Config {
             .ok_or_else(|| bad("attention.head_count", "is missing".to_owned()))?;
         let n_head_kv = heads("attention.head_count_kv")?.unwrap_or(n_head);
         if !n_head.is_multiple_of(n_head_kv) {
-            return Err(bad("attention.head_count", format!("is {n_head}, no multiple of {n_head_kv} KV heads")));
+            return Err(bad(
+                "attention.head_count",
+                format!("is {n_head}, no multiple of {n_head_kv} KV heads"),
+            ));
         }
         let head_dim = match optional("attention.key_length")? {
             Some(length) => length,
             None if n_embd.is_multiple_of(n_head) => n_embd / n_head,
-            None => return Err(bad("embedding_length", format!("is {n_embd}, no multiple of {n_head} heads"))),
+            None => {
+                return Err(bad(
+                    "embedding_length",
+                    format!("is {n_embd}, no multiple of {n_head} heads"),
+                ));
+            }
         };
-        if let Some(length) = optional("attention.value_length")?.filter(|&length| length != head_dim) {
-            return Err(bad("attention.value_length", format!("is {length}, keys have {head_dim}: not supported")));
+        if let Some(length) =
+            optional("attention.value_length")?.filter(|&length| length != head_dim)
+        {
+            return Err(bad(
+                "attention.value_length",
+                format!("is {length}, keys have {head_dim}: not supported"),
+            ));
         }
         let n_rot = optional("rope.dimension_count")?.unwrap_or(head_dim);
         if n_rot > head_dim || n_rot % 2 != 0 {
-            return Err(bad("rope.dimension_count", format!("is {n_rot}, expected an even number up to {head_dim}")));
+            return Err(bad(
+                "rope.dimension_count",
+                format!("is {n_rot}, expected an even number up to {head_dim}"),
+            ));
         }
         let norm_eps = meta.f32(&key("attention.layer_norm_rms_epsilon"))?;
         if !(norm_eps > 0.0 && norm_eps < 1.0) {
-            return Err(bad("attention.layer_norm_rms_epsilon", format!("is {norm_eps}, expected a small positive number")));
+            return Err(bad(
+                "attention.layer_norm_rms_epsilon",
+                format!("is {norm_eps}, expected a small positive number"),
+            ));
         }
         let train_ctx = size("context_length", 1 << 30)?;
         let rope = rope_config(gguf, name, train_ctx, options)?;
         // A file with scaling in its metadata states the context after it; an override of the user extends it.
         let n_ctx = match (options.scale, rope.scaling) {
-            (Some(scale), RopeScaling::Linear | RopeScaling::Yarn) => (rope.orig_ctx as f64 * f64::from(scale)) as usize,
+            (Some(scale), RopeScaling::Linear | RopeScaling::Yarn) => {
+                (rope.orig_ctx as f64 * f64::from(scale)) as usize
+            }
             _ => train_ctx,
         };
         let n_vocab = match gguf.tensor("token_embd.weight") {
             Some(tensor) => tensor.rows(),
-            None => return Err(Error::Model(format!(
-                "{}: tensor \"token_embd.weight\" is missing: the file holds no model (a vocabulary only?)",
-                gguf.path().display()
-            ))),
+            None => {
+                return Err(Error::Model(format!(
+                    "{}: tensor \"token_embd.weight\" is missing: the file holds no model (a vocabulary only?)",
+                    gguf.path().display()
+                )));
+            }
         };
         Ok(Config {
             arch,
@@ -224,15 +261,36 @@ impl Config {
     }
 }
 
-fn rope_config(gguf: &Gguf, arch: &str, train_ctx: usize, options: &RopeOptions) -> Result<RopeConfig> {
+fn rope_config(
+    gguf: &Gguf,
+    arch: &str,
+    train_ctx: usize,
+    options: &RopeOptions,
+) -> Result<RopeConfig> {
     let meta = gguf.metadata();
     let key = |suffix: &str| format!("{arch}.rope.{suffix}");
-    let bad = |suffix: &str, why: String| Error::Model(format!("{}: {arch}.rope.{suffix} {why}", gguf.path().display()));
+    let bad = |suffix: &str, why: String| {
+        Error::Model(format!(
+            "{}: {arch}.rope.{suffix} {why}",
+            gguf.path().display()
+        ))
+    };
     // A number from the command line or the file, checked.
-    let number = |option: Option<f32>, flag: &'static str, suffix: &str, ok: fn(f32) -> bool| -> Result<Option<f32>> {
+    let number = |option: Option<f32>,
+                  flag: &'static str,
+                  suffix: &str,
+                  ok: fn(f32) -> bool|
+     -> Result<Option<f32>> {
         if let Some(value) = option {
             let why = || format!("{value} is out of range");
-            return if ok(value) { Ok(Some(value)) } else { Err(Error::Request { field: flag, why: why() }) };
+            return if ok(value) {
+                Ok(Some(value))
+            } else {
+                Err(Error::Request {
+                    field: flag,
+                    why: why(),
+                })
+            };
         }
         match meta.opt_f32(&key(suffix))? {
             Some(value) if !ok(value) => Err(bad(suffix, format!("is {value}: out of range"))),
@@ -244,7 +302,9 @@ fn rope_config(gguf: &Gguf, arch: &str, train_ctx: usize, options: &RopeOptions)
 
     let scaling = match (options.scaling, meta.opt_str(&key("scaling.type"))?) {
         (Some(scaling), _) => scaling,
-        (None, Some(text)) => text.parse().map_err(|why| bad("scaling.type", format!("is unusable: {why}")))?,
+        (None, Some(text)) => text
+            .parse()
+            .map_err(|why| bad("scaling.type", format!("is unusable: {why}")))?,
         // A bare factor means linear scaling.
         (None, None) if options.scale.is_some() => RopeScaling::Linear,
         (None, None) => RopeScaling::None,
@@ -258,26 +318,55 @@ fn rope_config(gguf: &Gguf, arch: &str, train_ctx: usize, options: &RopeOptions)
     } else {
         scaling
     };
-    let file_orig = meta.opt_u32(&key("scaling.original_context_length"))?.map(|n| n as usize);
+    let file_orig = meta
+        .opt_u32(&key("scaling.original_context_length"))?
+        .map(|n| n as usize);
     let orig_ctx = options.orig_ctx.or(file_orig).unwrap_or(train_ctx);
     if orig_ctx == 0 {
         return Err(bad("scaling.original_context_length", "is 0".to_owned()));
     }
     let yarn = scaling == RopeScaling::Yarn;
-    let attn = number(options.attn_factor, "--yarn-attn-factor", "scaling.yarn_attn_factor", positive)?;
+    let attn = number(
+        options.attn_factor,
+        "--yarn-attn-factor",
+        "scaling.yarn_attn_factor",
+        positive,
+    )?;
     let attn = match attn {
         Some(attn) => Some(attn),
         None => number(None, "--yarn-attn-factor", "scaling.attn_factor", positive)?,
     };
-    let ext = number(options.ext_factor, "--yarn-ext-factor", "scaling.yarn_ext_factor", finite)?;
+    let ext = number(
+        options.ext_factor,
+        "--yarn-ext-factor",
+        "scaling.yarn_ext_factor",
+        finite,
+    )?;
     Ok(RopeConfig {
-        freq_base: number(options.freq_base, "--rope-freq-base", "freq_base", positive)?.unwrap_or(10_000.0),
-        freq_scale: if scaling == RopeScaling::None { 1.0 } else { 1.0 / factor.unwrap_or(1.0) },
+        freq_base: number(options.freq_base, "--rope-freq-base", "freq_base", positive)?
+            .unwrap_or(10_000.0),
+        freq_scale: if scaling == RopeScaling::None {
+            1.0
+        } else {
+            1.0 / factor.unwrap_or(1.0)
+        },
         scaling,
         orig_ctx,
         ext_factor: if yarn { ext.unwrap_or(1.0) } else { 0.0 },
         attn_factor: attn.unwrap_or(1.0),
-        beta_fast: number(options.beta_fast, "--yarn-beta-fast", "scaling.yarn_beta_fast", positive)?.unwrap_or(32.0),
-        beta_slow: number(options.beta_slow, "--yarn-beta-slow", "scaling.yarn_beta_slow", positive)?.unwrap_or(1.0),
+        beta_fast: number(
+            options.beta_fast,
+            "--yarn-beta-fast",
+            "scaling.yarn_beta_fast",
+            positive,
+        )?
+        .unwrap_or(32.0),
+        beta_slow: number(
+            options.beta_slow,
+            "--yarn-beta-slow",
+            "scaling.yarn_beta_slow",
+            positive,
+        )?
+        .unwrap_or(1.0),
     })
 }

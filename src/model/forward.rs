@@ -26,8 +26,10 @@ use super::Model;
 use super::cache::Cache;
 use super::rope::table;
 use super::weights::{Layer, Linear};
-use smolq_kernels::input::{InputKind, Inputs, SmallInput, SuperInput, quantize_small, quantize_super};
 use smolq_kernels::Ref;
+use smolq_kernels::input::{
+    InputKind, Inputs, SmallInput, SuperInput, quantize_small, quantize_super,
+};
 use smolq_kernels::ops::attention::{Attend, AttendScratch, attend, store};
 use smolq_kernels::ops::{add, rms_norm, rope, swiglu};
 use smolq_kernels::{Level, Pool, Product, Shared, Team, input_kind, matmul};
@@ -60,16 +62,29 @@ struct RoundedRef<'a> {
 }
 
 impl Rounded {
-    fn new<'m>(tokens: usize, cols: usize, users: impl Iterator<Item = &'m Linear>) -> Result<Rounded, String> {
+    fn new<'m>(
+        tokens: usize,
+        cols: usize,
+        users: impl Iterator<Item = &'m Linear>,
+    ) -> Result<Rounded, String> {
         let (mut small, mut supers) = (None, None);
         for user in users {
             match input_kind(user.format) {
-                InputKind::Small if small.is_none() => small = Some(Shared::zeroed(tokens, cols / 32)?),
-                InputKind::Super if supers.is_none() => supers = Some(Shared::zeroed(tokens, cols / 256)?),
+                InputKind::Small if small.is_none() => {
+                    small = Some(Shared::zeroed(tokens, cols / 32)?)
+                }
+                InputKind::Super if supers.is_none() => {
+                    supers = Some(Shared::zeroed(tokens, cols / 256)?)
+                }
                 _ => {}
             }
         }
-        Ok(Rounded { cols, floats: Shared::zeroed(tokens, cols)?, small, supers })
+        Ok(Rounded {
+            cols,
+            floats: Shared::zeroed(tokens, cols)?,
+            small,
+            supers,
+        })
     }
 
     /// Rounds one row of floats.
@@ -85,10 +100,18 @@ impl Rounded {
     /// Rounds a piece of the first row, which begins at a multiple of [`PIECE`].
     fn round_piece(&self, level: Level, piece: Range<usize>, x: &[f32]) {
         if let Some(small) = &self.small {
-            quantize_small(level, x, small.write_cols(piece.start / 32..piece.end / 32).row(0));
+            quantize_small(
+                level,
+                x,
+                small.write_cols(piece.start / 32..piece.end / 32).row(0),
+            );
         }
         if let Some(supers) = &self.supers {
-            quantize_super(level, x, supers.write_cols(piece.start / 256..piece.end / 256).row(0));
+            quantize_super(
+                level,
+                x,
+                supers.write_cols(piece.start / 256..piece.end / 256).row(0),
+            );
         }
     }
 
@@ -156,14 +179,23 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     /// Buffers for passes of up to `tokens` tokens with up to `wanted` rows of logits.
-    pub(crate) fn new(model: &Model, threads: usize, tokens: usize, wanted: usize) -> Result<Scratch, String> {
+    pub(crate) fn new(
+        model: &Model,
+        threads: usize,
+        tokens: usize,
+        wanted: usize,
+    ) -> Result<Scratch, String> {
         let c = model.config();
         let (n_q, n_kv) = (c.n_head * c.head_dim, c.n_head_kv * c.head_dim);
         let layers = || model.weights.layers.iter();
         Ok(Scratch {
             tokens,
             x: Shared::zeroed(tokens, c.n_embd)?,
-            normed: Rounded::new(tokens, c.n_embd, layers().flat_map(|l| [&l.q, &l.k, &l.v, &l.gate, &l.up]))?,
+            normed: Rounded::new(
+                tokens,
+                c.n_embd,
+                layers().flat_map(|l| [&l.q, &l.k, &l.v, &l.gate, &l.up]),
+            )?,
             q: Shared::zeroed(tokens, n_q)?,
             k: Shared::zeroed(tokens, n_kv)?,
             v: Shared::zeroed(tokens, n_kv)?,
@@ -205,11 +237,19 @@ pub(crate) fn forward(
     first: usize,
     wanted: Range<usize>,
 ) {
-    let pass = Pass { model, scratch, level: model.level, n: ids.len(), first };
+    let pass = Pass {
+        model,
+        scratch,
+        level: model.level,
+        n: ids.len(),
+        first,
+    };
     pool.run(|team| {
         pass.embed(team, ids);
         for (il, (layer, cache)) in model.weights.layers.iter().zip(&cache.layers).enumerate() {
-            let bias = il.checked_sub(1).and_then(|before| model.weights.layers[before].down.bias.as_deref());
+            let bias = il
+                .checked_sub(1)
+                .and_then(|before| model.weights.layers[before].down.bias.as_deref());
             pass.norm(team, (il > 0).then_some(bias), &layer.attn_norm.0);
             pass.attention(team, layer, cache);
             pass.norm(team, Some(layer.o.bias.as_deref()), &layer.ffn_norm.0);
@@ -235,7 +275,10 @@ impl Pass<'_> {
             for t in tokens {
                 embedding.row(ids[t] as usize, &mut self.scratch.x.write_rows(t..t + 1));
                 let mut angles = self.scratch.angles.write_rows(t..t + 1);
-                self.model.weights.frequencies.write(self.first + t, &mut angles);
+                self.model
+                    .weights
+                    .frequencies
+                    .write(self.first + t, &mut angles);
             }
         });
     }
@@ -254,7 +297,13 @@ impl Pass<'_> {
                     }
                 }
                 let mut normed = s.normed.floats.write_rows(t..t + 1);
-                rms_norm(self.level, &x, weight, self.model.config().norm_eps, &mut normed);
+                rms_norm(
+                    self.level,
+                    &x,
+                    weight,
+                    self.model.config().norm_eps,
+                    &mut normed,
+                );
                 s.normed.round(self.level, t, &normed);
             }
         });
@@ -269,7 +318,15 @@ impl Pass<'_> {
 
     fn attention(&self, team: &Team<'_>, layer: &Layer, cache: &super::cache::LayerCache) {
         let (s, c) = (self.scratch, self.model.config());
-        self.matmul(team, &s.normed, &[layer.q.product(&s.q), layer.k.product(&s.k), layer.v.product(&s.v)]);
+        self.matmul(
+            team,
+            &s.normed,
+            &[
+                layer.q.product(&s.q),
+                layer.k.product(&s.k),
+                layer.v.product(&s.v),
+            ],
+        );
         self.rotate_and_store(team, layer, cache);
 
         let (keys, values) = cache.read();
@@ -284,7 +341,8 @@ impl Pass<'_> {
             let own = &mut *self.own(team);
             own.queries.clear();
             for t in tokens.clone() {
-                own.queries.extend_from_slice(&queries.row(t)[head * width..(head + 1) * width]);
+                own.queries
+                    .extend_from_slice(&queries.row(t)[head * width..(head + 1) * width]);
             }
             let job = Attend {
                 keys: keys.head(head),
@@ -329,7 +387,13 @@ impl Pass<'_> {
                 }
                 let own = &mut *self.own(team);
                 for head in q.chunks_exact_mut(c.head_dim) {
-                    self.rotate(head, layer.q_norm.as_ref().map(|n| n.0.as_slice()), layer, angles.row(t), own);
+                    self.rotate(
+                        head,
+                        layer.q_norm.as_ref().map(|n| n.0.as_slice()),
+                        layer,
+                        angles.row(t),
+                        own,
+                    );
                 }
                 return;
             }
@@ -349,7 +413,13 @@ impl Pass<'_> {
                         add(&mut row, &bias[range.clone()]);
                     }
                     if rotated {
-                        self.rotate(&mut row, norm.map(|n| n.0.as_slice()), layer, angles.row(t), own);
+                        self.rotate(
+                            &mut row,
+                            norm.map(|n| n.0.as_slice()),
+                            layer,
+                            angles.row(t),
+                            own,
+                        );
                     }
                     store(self.level, &row, out.position(self.first + t, c.head_dim));
                 }
@@ -359,11 +429,24 @@ impl Pass<'_> {
     }
 
     /// Norms a head, where the layer does, and rotates it, where the layer does.
-    fn rotate(&self, head: &mut [f32], norm: Option<&[f32]>, layer: &Layer, angles: &[f32], own: &mut Own) {
+    fn rotate(
+        &self,
+        head: &mut [f32],
+        norm: Option<&[f32]>,
+        layer: &Layer,
+        angles: &[f32],
+        own: &mut Own,
+    ) {
         if let Some(norm) = norm {
             own.head.clear();
             own.head.extend_from_slice(head);
-            rms_norm(self.level, &own.head, norm, self.model.config().norm_eps, head);
+            rms_norm(
+                self.level,
+                &own.head,
+                norm,
+                self.model.config().norm_eps,
+                head,
+            );
         }
         if let Some(pairs) = layer.rope {
             rope(head, pairs, table(angles));
@@ -372,7 +455,11 @@ impl Pass<'_> {
 
     fn feed_forward(&self, team: &Team<'_>, layer: &Layer) {
         let s = self.scratch;
-        self.matmul(team, &s.normed, &[layer.gate.product(&s.gate.floats), layer.up.product(&s.up)]);
+        self.matmul(
+            team,
+            &s.normed,
+            &[layer.gate.product(&s.gate.floats), layer.up.product(&s.up)],
+        );
         let up = s.up.read();
         let activate = |gate: &mut [f32], up: &[f32], at: Range<usize>| {
             if let Some(bias) = &layer.gate.bias {
@@ -420,7 +507,13 @@ impl Pass<'_> {
                     add(&mut x, bias);
                 }
                 let mut normed = s.last.floats.write_rows(row..row + 1);
-                rms_norm(self.level, &x, &w.output_norm.0, self.model.config().norm_eps, &mut normed);
+                rms_norm(
+                    self.level,
+                    &x,
+                    &w.output_norm.0,
+                    self.model.config().norm_eps,
+                    &mut normed,
+                );
                 s.last.round(self.level, row, &normed);
             }
         });
@@ -430,7 +523,12 @@ impl Pass<'_> {
         }
         let head = w.head();
         let input = s.last.read();
-        matmul(team, self.level, &input.inputs(wanted.len()), &[head.product(&s.logits)]);
+        matmul(
+            team,
+            self.level,
+            &input.inputs(wanted.len()),
+            &[head.product(&s.logits)],
+        );
         drop(input);
         if let Some(bias) = &head.bias {
             team.split(wanted.len(), 1, |rows| {
@@ -442,6 +540,8 @@ impl Pass<'_> {
     }
 
     fn own(&self, team: &Team<'_>) -> MutexGuard<'_, Own> {
-        self.scratch.own[team.index()].lock().unwrap_or_else(PoisonError::into_inner)
+        self.scratch.own[team.index()]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -18,7 +18,10 @@ impl Frequencies {
         let n = config.n_rot as f64;
         let (base, scale) = (f64::from(rope.freq_base), f64::from(rope.freq_scale));
         // The pair that turns `rotations` times over the original context (YaRN, section 3.2).
-        let pair_of = |rotations: f32| n * libm::log(rope.orig_ctx as f64 / (f64::from(rotations) * TAU)) / (2.0 * libm::log(base));
+        let pair_of = |rotations: f32| {
+            n * libm::log(rope.orig_ctx as f64 / (f64::from(rotations) * TAU))
+                / (2.0 * libm::log(base))
+        };
         let low = libm::floor(pair_of(rope.beta_fast)).max(0.0);
         let high = libm::ceil(pair_of(rope.beta_slow)).min(n - 1.0);
         let ext = f64::from(rope.ext_factor);
@@ -32,8 +35,15 @@ impl Frequencies {
             })
             .collect();
         // YaRN, section 3.4: attention is sharpened as the context grows.
-        let sharpened = if rope.scaling == RopeScaling::Yarn && ext != 0.0 { 1.0 + 0.1 * libm::log(1.0 / scale) } else { 1.0 };
-        Frequencies { per_position, magnitude: f64::from(rope.attn_factor) * sharpened }
+        let sharpened = if rope.scaling == RopeScaling::Yarn && ext != 0.0 {
+            1.0 + 0.1 * libm::log(1.0 / scale)
+        } else {
+            1.0
+        };
+        Frequencies {
+            per_position,
+            magnitude: f64::from(rope.attn_factor) * sharpened,
+        }
     }
 
     /// Writes `[cos, sin]` of a position: each as long as there are pairs.

@@ -28,7 +28,13 @@ pub struct SessionOptions {
 
 impl Default for SessionOptions {
     fn default() -> SessionOptions {
-        SessionOptions { n_ctx: 0, cache_k: KvType::F16, cache_v: KvType::F16, n_ubatch: 512, threads: 0 }
+        SessionOptions {
+            n_ctx: 0,
+            cache_k: KvType::F16,
+            cache_v: KvType::F16,
+            n_ubatch: 512,
+            threads: 0,
+        }
     }
 }
 
@@ -58,23 +64,45 @@ impl Session {
     /// # Errors
     /// If a setting cannot be honoured, or memory or threads are not to be had.
     pub fn new(model: Arc<Model>, options: &SessionOptions) -> Result<Session> {
-        let n_ctx = if options.n_ctx == 0 { model.config().n_ctx } else { options.n_ctx };
+        let n_ctx = if options.n_ctx == 0 {
+            model.config().n_ctx
+        } else {
+            options.n_ctx
+        };
         if options.n_ubatch == 0 {
-            return Err(Error::Request { field: "--ubatch-size", why: "must be at least 1".to_owned() });
+            return Err(Error::Request {
+                field: "--ubatch-size",
+                why: "must be at least 1".to_owned(),
+            });
         }
         const MOST_THREADS: usize = 512;
         if options.threads > MOST_THREADS {
-            return Err(Error::Request { field: "--threads", why: format!("at most {MOST_THREADS}") });
+            return Err(Error::Request {
+                field: "--threads",
+                why: format!("at most {MOST_THREADS}"),
+            });
         }
         let cache = Cache::new(model.config(), n_ctx, options.cache_k, options.cache_v)?;
         let pool = Pool::new(options.threads).map_err(Error::Resources)?;
         let scratch = Scratch::new(&model, pool.size(), 1, 1).map_err(Error::Resources)?;
-        Ok(Session { model, cache, scratch, pool, n_ctx, n_ubatch: options.n_ubatch, tokens: Vec::new() })
+        Ok(Session {
+            model,
+            cache,
+            scratch,
+            pool,
+            n_ctx,
+            n_ubatch: options.n_ubatch,
+            tokens: Vec::new(),
+        })
     }
 
     /// What a session with these options would need.
     pub fn memory(model: &Model, options: &SessionOptions) -> SessionMemory {
-        let n_ctx = if options.n_ctx == 0 { model.config().n_ctx } else { options.n_ctx };
+        let n_ctx = if options.n_ctx == 0 {
+            model.config().n_ctx
+        } else {
+            options.n_ctx
+        };
         SessionMemory {
             cache: Cache::bytes(model.config(), n_ctx, options.cache_k, options.cache_v),
             scratch: Scratch::bytes(model, options.n_ubatch.min(n_ctx), 1),
@@ -119,12 +147,23 @@ impl Session {
     /// # Errors
     /// If `ids` is empty, an id is not in the vocabulary, the context is too small, or memory is not to be had. The session
     /// is then as it was, or holds what was read before.
-    pub fn prefill(&mut self, ids: &[u32], progress: &mut dyn FnMut(usize) -> bool) -> Result<Option<Ref<'_, f32>>> {
+    pub fn prefill(
+        &mut self,
+        ids: &[u32],
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Ref<'_, f32>>> {
         self.check(ids)?;
         let mut done = 0;
         for chunk in ids.chunks(self.n_ubatch) {
             let last = done + chunk.len() == ids.len();
-            self.pass(chunk, if last { chunk.len() - 1..chunk.len() } else { 0..0 })?;
+            self.pass(
+                chunk,
+                if last {
+                    chunk.len() - 1..chunk.len()
+                } else {
+                    0..0
+                },
+            )?;
             done += chunk.len();
             if !progress(done) && !last {
                 return Ok(None);
@@ -137,7 +176,11 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::prefill`], and what `sink` gives.
-    pub fn logits_all(&mut self, ids: &[u32], sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+    pub fn logits_all(
+        &mut self,
+        ids: &[u32],
+        sink: &mut dyn FnMut(&[f32]) -> Result<()>,
+    ) -> Result<()> {
         self.check(ids)?;
         let n_vocab = self.model.config().n_vocab;
         let rows = (LOGITS_BYTES / (4 * n_vocab)).clamp(1, self.n_ubatch);
@@ -151,15 +194,24 @@ impl Session {
     fn check(&self, ids: &[u32]) -> Result<()> {
         let n_vocab = self.model.config().n_vocab;
         if ids.is_empty() {
-            return Err(Error::Request { field: "prompt", why: "has no tokens".to_owned() });
+            return Err(Error::Request {
+                field: "prompt",
+                why: "has no tokens".to_owned(),
+            });
         }
         if let Some(id) = ids.iter().find(|&&id| id as usize >= n_vocab) {
             let why = format!("token id {id} is not in the vocabulary of {n_vocab}");
-            return Err(Error::Request { field: "tokens", why });
+            return Err(Error::Request {
+                field: "tokens",
+                why,
+            });
         }
         let needed = self.tokens.len().saturating_add(ids.len());
         if needed > self.n_ctx {
-            return Err(Error::Context { needed, n_ctx: self.n_ctx });
+            return Err(Error::Context {
+                needed,
+                n_ctx: self.n_ctx,
+            });
         }
         Ok(())
     }
@@ -169,11 +221,25 @@ impl Session {
         let (tokens, rows) = self.scratch.capacity();
         if ids.len() > tokens || wanted.len() > rows {
             // Grown to what is needed, then kept: a short prompt never pays for a long one.
-            let tokens = ids.len().next_power_of_two().min(self.n_ubatch).max(ids.len()).max(tokens);
+            let tokens = ids
+                .len()
+                .next_power_of_two()
+                .min(self.n_ubatch)
+                .max(ids.len())
+                .max(tokens);
             let rows = wanted.len().max(rows);
-            self.scratch = Scratch::new(&self.model, self.pool.size(), tokens, rows).map_err(Error::Resources)?;
+            self.scratch = Scratch::new(&self.model, self.pool.size(), tokens, rows)
+                .map_err(Error::Resources)?;
         }
-        forward(&self.model, &self.cache, &self.scratch, &self.pool, ids, self.tokens.len(), wanted);
+        forward(
+            &self.model,
+            &self.cache,
+            &self.scratch,
+            &self.pool,
+            ids,
+            self.tokens.len(),
+            wanted,
+        );
         self.tokens.extend_from_slice(ids);
         Ok(())
     }

@@ -33,12 +33,16 @@ pub struct Linear {
 impl Linear {
     /// The product of this matrix with the inputs of a step, into `out`.
     pub(crate) fn product<'a>(&'a self, out: &'a Shared<f32>) -> Product<'a> {
-        Product { matrix: self.matrix(), out }
+        Product {
+            matrix: self.matrix(),
+            out,
+        }
     }
 
     /// The matrix over the mapped bytes.
     pub(crate) fn matrix(&self) -> Matrix<'_> {
-        Matrix::new(self.format, self.rows, self.cols, &self.data).expect("checked when the model was loaded")
+        Matrix::new(self.format, self.rows, self.cols, &self.data)
+            .expect("checked when the model was loaded")
     }
 }
 
@@ -91,14 +95,28 @@ impl Weights {
 
     /// Finds every tensor, or says everything that is wrong.
     pub(crate) fn resolve(gguf: &Gguf, config: &Config) -> Result<(Weights, Vec<String>)> {
-        let mut find = Finder { gguf, read: HashSet::new(), problems: Vec::new() };
-        let Config { n_embd, n_ff, n_vocab, head_dim, .. } = *config;
+        let mut find = Finder {
+            gguf,
+            read: HashSet::new(),
+            problems: Vec::new(),
+        };
+        let Config {
+            n_embd,
+            n_ff,
+            n_vocab,
+            head_dim,
+            ..
+        } = *config;
         let (n_q, n_kv) = (config.n_head * head_dim, config.n_head_kv * head_dim);
 
         let embedding = find.linear("token_embd", n_vocab, n_embd);
         let output_norm = find.norm("output_norm.weight", n_embd);
-        let output = gguf.tensor("output.weight").map(|_| find.linear("output", n_vocab, n_embd));
-        let factors = gguf.tensor("rope_freqs.weight").map(|_| find.norm("rope_freqs.weight", config.n_rot / 2));
+        let output = gguf
+            .tensor("output.weight")
+            .map(|_| find.linear("output", n_vocab, n_embd));
+        let factors = gguf
+            .tensor("rope_freqs.weight")
+            .map(|_| find.norm("rope_freqs.weight", config.n_rot / 2));
         let mut layers = Vec::new();
         for il in 0..config.n_layer {
             let name = |part: &str| format!("blk.{il}.{part}");
@@ -125,9 +143,29 @@ impl Weights {
             if find.problems.len() > before && find.problems.len() > 64 {
                 break; // A file that lies about its layers has said enough.
             }
-            if let (Some(attn_norm), [Some(q), Some(k), Some(v), Some(o)], [q_norm, k_norm], Some(ffn_norm), [Some(gate), Some(up), Some(down)]) = layer {
+            if let (
+                Some(attn_norm),
+                [Some(q), Some(k), Some(v), Some(o)],
+                [q_norm, k_norm],
+                Some(ffn_norm),
+                [Some(gate), Some(up), Some(down)],
+            ) = layer
+            {
                 let rope = config.arch.has_rope(il).then_some(config.arch.rope_pairs);
-                layers.push(Layer { attn_norm, q, k, v, o, q_norm, k_norm, rope, ffn_norm, gate, up, down });
+                layers.push(Layer {
+                    attn_norm,
+                    q,
+                    k,
+                    v,
+                    o,
+                    q_norm,
+                    k_norm,
+                    rope,
+                    ffn_norm,
+                    gate,
+                    up,
+                    down,
+                });
             }
         }
         let warnings = find.unread();
@@ -140,14 +178,35 @@ impl Weights {
         if !problems.is_empty() {
             let more = problems.len().saturating_sub(NAMED_PROBLEMS);
             problems.truncate(NAMED_PROBLEMS);
-            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-            return Err(Error::Model(format!("{}: {}{more}", gguf.path().display(), problems.join("; "))));
+            let more = if more > 0 {
+                format!("; and {more} more")
+            } else {
+                String::new()
+            };
+            return Err(Error::Model(format!(
+                "{}: {}{more}",
+                gguf.path().display(),
+                problems.join("; ")
+            )));
         }
         let (Some(embedding), Some(output_norm)) = (embedding, output_norm) else {
-            return Err(Error::Model(format!("{}: incomplete model", gguf.path().display())));
+            return Err(Error::Model(format!(
+                "{}: incomplete model",
+                gguf.path().display()
+            )));
         };
-        let frequencies = Frequencies::new(config, factors.flatten().as_ref().map(|f| f.0.as_slice()));
-        Ok((Weights { embedding, layers, output_norm, output: output.flatten(), frequencies }, warnings))
+        let frequencies =
+            Frequencies::new(config, factors.flatten().as_ref().map(|f| f.0.as_slice()));
+        Ok((
+            Weights {
+                embedding,
+                layers,
+                output_norm,
+                output: output.flatten(),
+                frequencies,
+            },
+            warnings,
+        ))
     }
 }
 
@@ -180,7 +239,11 @@ impl<'a> Finder<'a> {
     fn format(&mut self, tensor: &TensorInfo) -> Option<FormatId> {
         let format = format_of(tensor.kind);
         if format.is_none() {
-            self.problems.push(format!("tensor {:?} has type {}, which holds no weights", tensor.name, tensor.kind.name()));
+            self.problems.push(format!(
+                "tensor {:?} has type {}, which holds no weights",
+                tensor.name,
+                tensor.kind.name()
+            ));
         }
         format
     }
@@ -199,7 +262,14 @@ impl<'a> Finder<'a> {
             self.problems.push(format!("tensor {name:?}: {why}"));
             return None;
         }
-        Some(Linear { name, format, rows, cols, bias, data })
+        Some(Linear {
+            name,
+            format,
+            rows,
+            cols,
+            bias,
+            data,
+        })
     }
 
     /// A vector of `n` values, whatever its format.
@@ -226,10 +296,21 @@ impl<'a> Finder<'a> {
     /// Tensors that nobody read: problems inside a layer, warnings elsewhere.
     fn unread(&mut self) -> Vec<String> {
         let mut warnings = Vec::new();
-        for tensor in self.gguf.tensors().iter().filter(|t| !self.read.contains(t.name.as_str())) {
+        for tensor in self
+            .gguf
+            .tensors()
+            .iter()
+            .filter(|t| !self.read.contains(t.name.as_str()))
+        {
             let name = &tensor.name;
-            if name.starts_with("blk.") || name.starts_with("output") || name.starts_with("rope_") || name.starts_with("token_embd") {
-                self.problems.push(format!("tensor {name:?} is not known to this decoder and would change the answer"));
+            if name.starts_with("blk.")
+                || name.starts_with("output")
+                || name.starts_with("rope_")
+                || name.starts_with("token_embd")
+            {
+                self.problems.push(format!(
+                    "tensor {name:?} is not known to this decoder and would change the answer"
+                ));
             } else {
                 warnings.push(format!("tensor {name:?} is not used"));
             }
@@ -240,5 +321,8 @@ impl<'a> Finder<'a> {
 
 /// The kernel format of a tensor type; `None` for integers and for types that only inputs have.
 pub(crate) fn format_of(kind: TensorType) -> Option<FormatId> {
-    FormatId::ALL.iter().copied().find(|format| format.name() == kind.name())
+    FormatId::ALL
+        .iter()
+        .copied()
+        .find(|format| format.name() == kind.name())
 }

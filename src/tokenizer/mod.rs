@@ -28,6 +28,7 @@ mod vocab;
 use crate::error::{Error, Result};
 use bpe::Bpe;
 use pretokenizer::{DEFAULT, PreTokenizer, Rule};
+use smolq_gguf::Metadata;
 use special::{Fragment, Specials};
 use spm::Spm;
 use vocab::{Notes, byte_of, shown};
@@ -75,6 +76,11 @@ enum Model {
 const SPACE: &str = "\u{2581}";
 
 impl Tokenizer {
+    /// Builds the tokenizer of a file. Under `strict` every warning is an error.
+    pub fn from_metadata(meta: &Metadata, strict: bool) -> Result<Self> {
+        Self::new(&Vocab::from_metadata(meta)?, strict)
+    }
+
     /// Builds a tokenizer from the parts of a vocabulary. Under `strict` every warning is an error.
     pub fn new(vocab: &Vocab<'_>, strict: bool) -> Result<Self> {
         let mut notes = Notes::new(strict);

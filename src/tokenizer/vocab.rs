@@ -1,6 +1,7 @@
 //! The vocabulary as the file gives it, before anything is built from it.
 
 use crate::error::{Error, Result};
+use smolq_gguf::Metadata;
 
 /// The metadata a tokenizer is built from. Nothing here has been checked.
 ///
@@ -134,4 +135,44 @@ pub(super) fn shown(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(&text[..text.len().min(96)]);
     let short: String = text.chars().take(40).flat_map(char::escape_debug).collect();
     format!("'{short}'")
+}
+impl<'a> Vocab<'a> {
+    /// Gathers the keys of a file. Only their types are checked.
+    pub fn from_metadata(meta: &'a Metadata) -> Result<Self> {
+        let strings = |key| -> Result<Option<Vec<&'a [u8]>>> {
+            let Some(array) = meta.opt_strings(key)? else {
+                return Ok(None);
+            };
+            Ok(Some(
+                (0..array.len())
+                    .filter_map(|i| array.get_bytes(i))
+                    .collect(),
+            ))
+        };
+        let id = |key| meta.opt_u32(key);
+        Ok(Self {
+            model: meta.str("tokenizer.ggml.model")?,
+            pre: meta.opt_str("tokenizer.ggml.pre")?,
+            name: meta.opt_str("general.name")?,
+            tokens: strings("tokenizer.ggml.tokens")?.ok_or_else(|| {
+                Error::Tokenizer("the key 'tokenizer.ggml.tokens' is missing".into())
+            })?,
+            scores: meta.opt_f32s("tokenizer.ggml.scores")?,
+            types: meta.opt_i32s("tokenizer.ggml.token_type")?,
+            merges: strings("tokenizer.ggml.merges")?,
+            bos: id("tokenizer.ggml.bos_token_id")?,
+            eos: id("tokenizer.ggml.eos_token_id")?,
+            eot: id("tokenizer.ggml.eot_token_id")?,
+            eom: id("tokenizer.ggml.eom_token_id")?,
+            unk: id("tokenizer.ggml.unknown_token_id")?,
+            pad: id("tokenizer.ggml.padding_token_id")?,
+            fim_pad: id("tokenizer.ggml.fim_pad_token_id")?,
+            fim_rep: id("tokenizer.ggml.fim_rep_token_id")?,
+            fim_sep: id("tokenizer.ggml.fim_sep_token_id")?,
+            add_bos: meta.opt_bool("tokenizer.ggml.add_bos_token")?,
+            add_eos: meta.opt_bool("tokenizer.ggml.add_eos_token")?,
+            add_space_prefix: meta.opt_bool("tokenizer.ggml.add_space_prefix")?,
+            ignore_merges: None,
+        })
+    }
 }

@@ -27,7 +27,9 @@ pub struct Q4K;
 /// scale and minimum `4 + j`, whose top two bits are the top bits of bytes `j` and `4 + j`.
 #[inline(always)]
 pub(crate) fn scales6(packed: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
-    let word = |at: usize| u32::from_le_bytes([packed[at], packed[at + 1], packed[at + 2], packed[at + 3]]);
+    let word = |at: usize| {
+        u32::from_le_bytes([packed[at], packed[at + 1], packed[at + 2], packed[at + 3]])
+    };
     let (a, b, c) = (word(0), word(4), word(8));
     const LOW6: u32 = 0x3f3f_3f3f;
     const LOW4: u32 = 0x0f0f_0f0f;
@@ -45,7 +47,11 @@ impl Format for Q4K {
         let (scales, mins) = scales6(&block.scales);
         for (i, y) in out.iter_mut().enumerate() {
             let byte = block.qs[i / 64 * 32 + i % 32];
-            let q = if i / 32 % 2 == 0 { byte & 15 } else { byte >> 4 };
+            let q = if i / 32 % 2 == 0 {
+                byte & 15
+            } else {
+                byte >> 4
+            };
             *y = d * f32::from(scales[i / 32]) * f32::from(q) - dmin * f32::from(mins[i / 32]);
         }
     }
@@ -58,7 +64,11 @@ impl Codes for Q4K {
     #[inline(always)]
     fn codes<I: Isa>(isa: I, block: &BlockQ4K, i: usize) -> I::Bytes {
         let packed = isa.bytes(b32(&block.qs, i / 2 * 32));
-        let nibbles = if i % 2 == 0 { packed } else { isa.shr::<4>(packed) };
+        let nibbles = if i % 2 == 0 {
+            packed
+        } else {
+            isa.shr::<4>(packed)
+        };
         isa.and(nibbles, isa.splat(15))
     }
 }
@@ -134,6 +144,11 @@ impl Super for Q6K {
     const WIDE: bool = false;
     #[inline(always)]
     fn header<I: Isa>(isa: I, block: &BlockQ6K) -> Header<I> {
-        Header { d: isa.half(block.d), dmin: 0.0, scales: isa.widened(&block.scales), mins: isa.splat_short(0) }
+        Header {
+            d: isa.half(block.d),
+            dmin: 0.0,
+            scales: isa.widened(&block.scales),
+            mins: isa.splat_short(0),
+        }
     }
 }

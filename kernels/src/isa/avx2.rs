@@ -23,8 +23,9 @@ pub struct Avx2 {
 impl Avx2 {
     /// The token, if this CPU has the instructions.
     pub fn new() -> Option<Avx2> {
-        let present =
-            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        let present = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
         present.then_some(Avx2 { _proof: () })
     }
 }
@@ -45,45 +46,35 @@ fn load<T: bytemuck::Pod>(from: &[T]) -> __m256i {
     let bytes: &[u8] = bytemuck::cast_slice(from);
     let bytes: &[u8; 32] = bytes.try_into().expect("32 bytes");
     // SAFETY: `bytes` is 32 readable bytes; the load needs no alignment; callers hold the token.
-    unsafe {
-        _mm256_loadu_si256(bytes.as_ptr().cast())
-    }
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
 /// Loads eight floats.
 #[inline(always)]
 fn load_ps(from: &[f32; 8]) -> __m256 {
     // SAFETY: `from` is eight readable floats; the load needs no alignment; callers hold the token.
-    unsafe {
-        _mm256_loadu_ps(from.as_ptr())
-    }
+    unsafe { _mm256_loadu_ps(from.as_ptr()) }
 }
 
 /// Stores eight floats.
 #[inline(always)]
 fn store_ps(a: __m256, to: &mut [f32; 8]) {
     // SAFETY: `to` is eight writable floats; the store needs no alignment; callers hold the token.
-    unsafe {
-        _mm256_storeu_ps(to.as_mut_ptr(), a)
-    }
+    unsafe { _mm256_storeu_ps(to.as_mut_ptr(), a) }
 }
 
 /// Stores 32 bytes.
 #[inline(always)]
 fn store(a: __m256i, to: &mut [u8; 32]) {
     // SAFETY: `to` is 32 writable bytes; the store needs no alignment; callers hold the token.
-    unsafe {
-        _mm256_storeu_si256(to.as_mut_ptr().cast(), a)
-    }
+    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), a) }
 }
 
 /// Loads 16 bytes.
 #[inline(always)]
 fn load_half(from: &[u8; 16]) -> __m128i {
     // SAFETY: `from` is 16 readable bytes; the load needs no alignment; callers hold the token.
-    unsafe {
-        _mm_loadu_si128(from.as_ptr().cast())
-    }
+    unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
 }
 
 /// Four input bytes in every lane.
@@ -132,7 +123,10 @@ impl Avx2 {
     /// Pairs of 8-bit products in 16 bits, signed codes.
     #[inline(always)]
     fn pairs_signed(self, codes: __m256i, input: __m256i) -> __m256i {
-        v!(_mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(input, codes)))
+        v!(_mm256_maddubs_epi16(
+            _mm256_abs_epi8(codes),
+            _mm256_sign_epi8(input, codes)
+        ))
     }
 
     /// Folds 16 lanes by the tree as far as four: lanes `j`, `j + 8`, then `j`, `j + 4`.
@@ -140,7 +134,10 @@ impl Avx2 {
     fn fold4(self, a: [__m256; 2]) -> __m128 {
         v!({
             let eight = _mm256_add_ps(a[0], a[1]);
-            _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight))
+            _mm_add_ps(
+                _mm256_castps256_ps128(eight),
+                _mm256_extractf128_ps::<1>(eight),
+            )
         })
     }
 }
@@ -159,18 +156,14 @@ impl Isa for Avx2 {
             task.run(isa)
         }
         // SAFETY: the token proves the three features.
-        unsafe {
-            entry(self, task)
-        }
+        unsafe { entry(self, task) }
     }
 
     #[inline(always)]
     fn prefetch<T>(self, at: &T, ahead: usize) {
         let line = std::ptr::from_ref(at).cast::<u8>().wrapping_add(ahead);
         // SAFETY: a prefetch never faults, whatever the address.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(line.cast())
-        }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
     }
 
     #[inline(always)]
@@ -181,7 +174,8 @@ impl Isa for Avx2 {
     fn nibbles(self, from: &[u8; 16]) -> __m256i {
         v!({
             let low = load_half(from);
-            let both = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), _mm_srli_epi16::<4>(low));
+            let both =
+                _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), _mm_srli_epi16::<4>(low));
             _mm256_and_si256(both, _mm256_set1_epi8(15))
         })
     }
@@ -221,11 +215,17 @@ impl Isa for Avx2 {
     }
     #[inline(always)]
     fn shr<const N: i32>(self, a: __m256i) -> __m256i {
-        v!(_mm256_and_si256(_mm256_srli_epi16::<N>(a), _mm256_set1_epi8((0xFFu8 >> N) as i8)))
+        v!(_mm256_and_si256(
+            _mm256_srli_epi16::<N>(a),
+            _mm256_set1_epi8((0xFFu8 >> N) as i8)
+        ))
     }
     #[inline(always)]
     fn shl<const N: i32>(self, a: __m256i) -> __m256i {
-        v!(_mm256_and_si256(_mm256_slli_epi16::<N>(a), _mm256_set1_epi8((0xFFu8 << N) as i8)))
+        v!(_mm256_and_si256(
+            _mm256_slli_epi16::<N>(a),
+            _mm256_set1_epi8((0xFFu8 << N) as i8)
+        ))
     }
     #[inline(always)]
     fn sub(self, a: __m256i, b: __m256i) -> __m256i {
@@ -254,10 +254,22 @@ impl Isa for Avx2 {
                 hi[i] = _mm256_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
             }
             let quads = [
-                [_mm256_unpacklo_epi64(lo[0], lo[1]), _mm256_unpacklo_epi64(lo[2], lo[3])],
-                [_mm256_unpackhi_epi64(lo[0], lo[1]), _mm256_unpackhi_epi64(lo[2], lo[3])],
-                [_mm256_unpacklo_epi64(hi[0], hi[1]), _mm256_unpacklo_epi64(hi[2], hi[3])],
-                [_mm256_unpackhi_epi64(hi[0], hi[1]), _mm256_unpackhi_epi64(hi[2], hi[3])],
+                [
+                    _mm256_unpacklo_epi64(lo[0], lo[1]),
+                    _mm256_unpacklo_epi64(lo[2], lo[3]),
+                ],
+                [
+                    _mm256_unpackhi_epi64(lo[0], lo[1]),
+                    _mm256_unpackhi_epi64(lo[2], lo[3]),
+                ],
+                [
+                    _mm256_unpacklo_epi64(hi[0], hi[1]),
+                    _mm256_unpacklo_epi64(hi[2], hi[3]),
+                ],
+                [
+                    _mm256_unpackhi_epi64(hi[0], hi[1]),
+                    _mm256_unpackhi_epi64(hi[2], hi[3]),
+                ],
             ];
             let mut out = [[0; 32]; 8];
             for (i, [a, b]) in quads.into_iter().enumerate() {
@@ -304,14 +316,28 @@ impl Isa for Avx2 {
         v!(_mm256_add_epi32(sums, _mm256_madd_epi16(a, b)))
     }
     #[inline(always)]
-    fn mac(self, sums: __m256i, codes: __m256i, input: &[i8; 32], scales: __m256i, i: usize) -> __m256i {
+    fn mac(
+        self,
+        sums: __m256i,
+        codes: __m256i,
+        input: &[i8; 32],
+        scales: __m256i,
+        i: usize,
+    ) -> __m256i {
         v!({
             let pairs = _mm256_maddubs_epi16(codes, load(input));
             _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, self.spread(scales, i)))
         })
     }
     #[inline(always)]
-    fn mac_signed(self, sums: __m256i, codes: __m256i, input: &[i8; 32], scales: __m256i, i: usize) -> __m256i {
+    fn mac_signed(
+        self,
+        sums: __m256i,
+        codes: __m256i,
+        input: &[i8; 32],
+        scales: __m256i,
+        i: usize,
+    ) -> __m256i {
         v!({
             let pairs = self.pairs_signed(codes, load(input));
             _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, self.spread(scales, i)))
@@ -334,14 +360,20 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn totals(self, r: [__m256i; 4]) -> __m128 {
         v!({
-            let all = _mm256_hadd_epi32(_mm256_hadd_epi32(r[0], r[1]), _mm256_hadd_epi32(r[2], r[3]));
-            _mm_cvtepi32_ps(_mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256::<1>(all)))
+            let all =
+                _mm256_hadd_epi32(_mm256_hadd_epi32(r[0], r[1]), _mm256_hadd_epi32(r[2], r[3]));
+            _mm_cvtepi32_ps(_mm_add_epi32(
+                _mm256_castsi256_si128(all),
+                _mm256_extracti128_si256::<1>(all),
+            ))
         })
     }
 
     #[inline(always)]
     fn half(self, bits: u16) -> f32 {
-        v!(_mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits)))))
+        v!(_mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(
+            bits
+        )))))
     }
     #[inline(always)]
     fn quad(self, from: [f32; 4]) -> __m128 {
@@ -366,9 +398,18 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    fn super_tile<F: Super>(self, panel: &[SuperPanel], input: [&[SuperInput]; TILE_TOKENS], acc: &mut TileSums) {
+    fn super_tile<F: Super>(
+        self,
+        panel: &[SuperPanel],
+        input: [&[SuperInput]; TILE_TOKENS],
+        acc: &mut TileSums,
+    ) {
         // How many pair products may be added in 16 bits.
-        let together = if F::SIGNED { 1 } else { (32767 / (254 * usize::from(F::MAX))).min(8) };
+        let together = if F::SIGNED {
+            1
+        } else {
+            (32767 / (254 * usize::from(F::MAX))).min(8)
+        };
         let (subs, groups) = if F::WIDE { (8, 8) } else { (16, 4) };
         let input = input.map(|x| &x[..panel.len()]);
         for half in 0..2 {
@@ -401,24 +442,35 @@ impl Isa for Avx2 {
                         let scale = load(&p.scales[s][half]);
                         let mut scales = [scale; TILE_TOKENS];
                         for t in 0..TILE_TOKENS {
-                            scales[t] = _mm256_mullo_epi16(scale, _mm256_set1_epi16(input[t][b].refine[s]));
+                            scales[t] =
+                                _mm256_mullo_epi16(scale, _mm256_set1_epi16(input[t][b].refine[s]));
                         }
                         let mut group = 0;
                         while group < groups {
                             let mut pairs = [_mm256_setzero_si256(); TILE_TOKENS];
-                            let end = if group + together < groups { group + together } else { groups };
+                            let end = if group + together < groups {
+                                group + together
+                            } else {
+                                groups
+                            };
                             for g in group..end {
                                 let g = sub * groups + g;
                                 let w = load(&p.codes[g][half]);
                                 for t in 0..TILE_TOKENS {
                                     let x = broadcast4(&input[t][b].qs, 4 * g);
-                                    let two =
-                                        if F::SIGNED { self.pairs_signed(w, x) } else { _mm256_maddubs_epi16(w, x) };
+                                    let two = if F::SIGNED {
+                                        self.pairs_signed(w, x)
+                                    } else {
+                                        _mm256_maddubs_epi16(w, x)
+                                    };
                                     pairs[t] = _mm256_add_epi16(pairs[t], two);
                                 }
                             }
                             for t in 0..TILE_TOKENS {
-                                isum[t] = _mm256_add_epi32(isum[t], _mm256_madd_epi16(pairs[t], scales[t]));
+                                isum[t] = _mm256_add_epi32(
+                                    isum[t],
+                                    _mm256_madd_epi16(pairs[t], scales[t]),
+                                );
                             }
                             group = end;
                         }
@@ -441,8 +493,17 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    fn small_tile<F: Small>(self, panel: &[SmallPanel], input: [&[SmallInput]; TILE_TOKENS], acc: &mut TileSums) {
-        let together = if F::SIGNED { 1 } else { (32767 / (254 * usize::from(F::MAX))).min(8) };
+    fn small_tile<F: Small>(
+        self,
+        panel: &[SmallPanel],
+        input: [&[SmallInput]; TILE_TOKENS],
+        acc: &mut TileSums,
+    ) {
+        let together = if F::SIGNED {
+            1
+        } else {
+            (32767 / (254 * usize::from(F::MAX))).min(8)
+        };
         let input = input.map(|x| &x[..panel.len()]);
         for half in 0..2 {
             let mut sums = v!([_mm256_setzero_ps(); TILE_TOKENS]);
@@ -461,12 +522,20 @@ impl Isa for Avx2 {
                     let mut group = 0;
                     while group < 8 {
                         let mut pairs = [_mm256_setzero_si256(); TILE_TOKENS];
-                        let end = if group + together < 8 { group + together } else { 8 };
+                        let end = if group + together < 8 {
+                            group + together
+                        } else {
+                            8
+                        };
                         for g in group..end {
                             let w = load(&p.codes[g][half]);
                             for t in 0..TILE_TOKENS {
                                 let x = broadcast4(&input[t][b].qs, 4 * g);
-                                let two = if F::SIGNED { self.pairs_signed(w, x) } else { _mm256_maddubs_epi16(w, x) };
+                                let two = if F::SIGNED {
+                                    self.pairs_signed(w, x)
+                                } else {
+                                    _mm256_maddubs_epi16(w, x)
+                                };
                                 pairs[t] = _mm256_add_epi16(pairs[t], two);
                             }
                         }
@@ -481,7 +550,8 @@ impl Isa for Avx2 {
                         sums[t] = _mm256_fmadd_ps(d, _mm256_cvtepi32_ps(isum[t]), sums[t]);
                         if F::MIN {
                             let m = _mm256_mul_ps(load_ps(&p.m[half]), dx);
-                            sums[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(input[t][b].sum as f32), sums[t]);
+                            sums[t] =
+                                _mm256_fmadd_ps(m, _mm256_set1_ps(input[t][b].sum as f32), sums[t]);
                         }
                     }
                 });
@@ -525,7 +595,10 @@ impl Isa for Avx2 {
     }
     #[inline(always)]
     fn fma(self, a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
-        v!([_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])])
+        v!([
+            _mm256_fmadd_ps(a[0], b[0], c[0]),
+            _mm256_fmadd_ps(a[1], b[1], c[1])
+        ])
     }
     #[inline(always)]
     fn max(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
@@ -542,13 +615,21 @@ impl Isa for Avx2 {
     }
     #[inline(always)]
     fn max_bits(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
-        let max = |a, b| v!(_mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(a), _mm256_castps_si256(b))));
+        let max = |a, b| {
+            v!(_mm256_castsi256_ps(_mm256_max_epu32(
+                _mm256_castps_si256(a),
+                _mm256_castps_si256(b)
+            )))
+        };
         [max(a[0], b[0]), max(a[1], b[1])]
     }
     #[inline(always)]
     fn round(self, a: [__m256; 2]) -> [__m256; 2] {
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-        v!([_mm256_round_ps::<NEAREST>(a[0]), _mm256_round_ps::<NEAREST>(a[1])])
+        v!([
+            _mm256_round_ps::<NEAREST>(a[0]),
+            _mm256_round_ps::<NEAREST>(a[1])
+        ])
     }
     #[inline(always)]
     fn pow2(self, n: [__m256; 2]) -> [__m256; 2] {
@@ -571,7 +652,12 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn sum4(self, a: [[__m256; 2]; 4]) -> [f32; 4] {
         v!({
-            let mut f = [self.fold4(a[0]), self.fold4(a[1]), self.fold4(a[2]), self.fold4(a[3])];
+            let mut f = [
+                self.fold4(a[0]),
+                self.fold4(a[1]),
+                self.fold4(a[2]),
+                self.fold4(a[3]),
+            ];
             let [f0, f1, f2, f3] = &mut f;
             _MM_TRANSPOSE4_PS(f0, f1, f2, f3);
             // Lane = vector now; lanes 0 and 2, 1 and 3 of each are added, then the two sums.
@@ -583,16 +669,28 @@ impl Isa for Avx2 {
         v!({
             let words = _mm256_packs_epi32(_mm256_cvttps_epi32(a[0]), _mm256_cvttps_epi32(a[1]));
             let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
-            let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            let bytes = _mm_packs_epi16(
+                _mm256_castsi256_si128(words),
+                _mm256_extracti128_si256::<1>(words),
+            );
             let low = _mm_cvtsi128_si64(bytes).to_le_bytes();
             let high = _mm_extract_epi64::<1>(bytes).to_le_bytes();
-            from_fn(|i| if i < 8 { low[i] as i8 } else { high[i - 8] as i8 })
+            from_fn(|i| {
+                if i < 8 {
+                    low[i] as i8
+                } else {
+                    high[i - 8] as i8
+                }
+            })
         })
     }
     #[inline(always)]
     fn from_f16(self, from: &[u16; 16]) -> [__m256; 2] {
         let halves: &[[u8; 16]; 2] = bytemuck::cast_ref(from);
-        v!([_mm256_cvtph_ps(load_half(&halves[0])), _mm256_cvtph_ps(load_half(&halves[1]))])
+        v!([
+            _mm256_cvtph_ps(load_half(&halves[0])),
+            _mm256_cvtph_ps(load_half(&halves[1]))
+        ])
     }
     #[inline(always)]
     fn to_f16(self, a: [__m256; 2]) -> [u16; 16] {
@@ -607,8 +705,11 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn from_bf16(self, from: &[u16; 16]) -> [__m256; 2] {
         let halves: &[[u8; 16]; 2] = bytemuck::cast_ref(from);
-        let widen =
-            |half| v!(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(load_half(half)))));
+        let widen = |half| {
+            v!(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(
+                _mm256_cvtepu16_epi32(load_half(half))
+            )))
+        };
         [widen(&halves[0]), widen(&halves[1])]
     }
 }
@@ -622,5 +723,7 @@ fn lanes(a: &[f32; 16], half: usize) -> &[f32; 8] {
 /// Eight of 16 lanes.
 #[inline(always)]
 fn lanes_mut(a: &mut [f32; 16], half: usize) -> &mut [f32; 8] {
-    (&mut a[8 * half..8 * half + 8]).try_into().expect("8 lanes")
+    (&mut a[8 * half..8 * half + 8])
+        .try_into()
+        .expect("8 lanes")
 }

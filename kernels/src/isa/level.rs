@@ -61,7 +61,10 @@ impl Level {
 
     /// The levels that this CPU can run, slowest first.
     pub fn available() -> impl Iterator<Item = Level> {
-        Level::ALL.iter().copied().filter(|level| level.is_available())
+        Level::ALL
+            .iter()
+            .copied()
+            .filter(|level| level.is_available())
     }
 
     /// The fastest level that this CPU can run.
@@ -85,14 +88,32 @@ impl Level {
     /// # Errors
     /// If this build has no such level, or this CPU cannot run it.
     pub fn named(name: &str) -> Result<Level, String> {
-        let known = || Level::ALL.iter().map(|level| level.name()).collect::<Vec<_>>().join(", ");
-        let level = Level::ALL.iter().copied().find(|level| level.name() == name);
-        let level = level.ok_or_else(|| format!("no level is named {name:?}; this build has {}", known()))?;
-        let lacking: Vec<_> = level.features().into_iter().filter(|f| !f.1).map(|f| f.0).collect();
+        let known = || {
+            Level::ALL
+                .iter()
+                .map(|level| level.name())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let level = Level::ALL
+            .iter()
+            .copied()
+            .find(|level| level.name() == name);
+        let level = level
+            .ok_or_else(|| format!("no level is named {name:?}; this build has {}", known()))?;
+        let lacking: Vec<_> = level
+            .features()
+            .into_iter()
+            .filter(|f| !f.1)
+            .map(|f| f.0)
+            .collect();
         if lacking.is_empty() {
             Ok(level)
         } else {
-            Err(format!("level {name} needs {} of the CPU, which it lacks", lacking.join(", ")))
+            Err(format!(
+                "level {name} needs {} of the CPU, which it lacks",
+                lacking.join(", ")
+            ))
         }
     }
 }
@@ -102,4 +123,3 @@ impl fmt::Display for Level {
         f.write_str(self.name())
     }
 }
-

@@ -54,7 +54,13 @@ impl Isa for Scalar {
         *from
     }
     fn nibbles(self, from: &[u8; 16]) -> [u8; 32] {
-        from_fn(|j| if j < 16 { from[j] & 15 } else { from[j - 16] >> 4 })
+        from_fn(|j| {
+            if j < 16 {
+                from[j] & 15
+            } else {
+                from[j - 16] >> 4
+            }
+        })
     }
     fn twice(self, from: &[u8; 16]) -> [u8; 32] {
         from_fn(|j| from[j % 16])
@@ -112,12 +118,21 @@ impl Isa for Scalar {
         total
     }
     fn mac_shorts(self, sums: i32, a: [i16; 16], b: [i16; 16]) -> i32 {
-        a.iter().zip(b).fold(sums, |sums, (&a, b)| sums.wrapping_add(i32::from(a) * i32::from(b)))
+        a.iter().zip(b).fold(sums, |sums, (&a, b)| {
+            sums.wrapping_add(i32::from(a) * i32::from(b))
+        })
     }
     fn mac(self, sums: i32, codes: [u8; 32], input: &[i8; 32], scales: [i16; 16], i: usize) -> i32 {
         scaled(sums, products(unsigned(codes), input), scales, i)
     }
-    fn mac_signed(self, sums: i32, codes: [u8; 32], input: &[i8; 32], scales: [i16; 16], i: usize) -> i32 {
+    fn mac_signed(
+        self,
+        sums: i32,
+        codes: [u8; 32],
+        input: &[i8; 32],
+        scales: [i16; 16],
+        i: usize,
+    ) -> i32 {
         scaled(sums, products(signed(codes), input), scales, i)
     }
     fn dot(self, sums: i32, codes: [u8; 32], input: &[i8; 32]) -> i32 {
@@ -146,7 +161,12 @@ impl Isa for Scalar {
         from_fn(|i| a[i].mul_add(b[i], c[i]))
     }
 
-    fn super_tile<F: Super>(self, panel: &[SuperPanel], input: [&[SuperInput]; TILE_TOKENS], acc: &mut TileSums) {
+    fn super_tile<F: Super>(
+        self,
+        panel: &[SuperPanel],
+        input: [&[SuperInput]; TILE_TOKENS],
+        acc: &mut TileSums,
+    ) {
         for (acc, input) in acc.iter_mut().zip(input) {
             for (acc, r) in acc.iter_mut().zip(0..TILE_ROWS) {
                 for (p, x) in panel.iter().zip(input) {
@@ -157,7 +177,11 @@ impl Isa for Scalar {
                         let mut dot = 0;
                         for k in 16 * s..16 * s + 16 {
                             let code = p.code(k, r);
-                            let code = if F::SIGNED { i32::from(code as i8) } else { i32::from(code) };
+                            let code = if F::SIGNED {
+                                i32::from(code as i8)
+                            } else {
+                                i32::from(code)
+                            };
                             dot += (code - i32::from(F::OFFSET)) * i32::from(x.qs[k]);
                         }
                         isum = isum.wrapping_add(dot * scale);
@@ -172,14 +196,23 @@ impl Isa for Scalar {
         }
     }
 
-    fn small_tile<F: Small>(self, panel: &[SmallPanel], input: [&[SmallInput]; TILE_TOKENS], acc: &mut TileSums) {
+    fn small_tile<F: Small>(
+        self,
+        panel: &[SmallPanel],
+        input: [&[SmallInput]; TILE_TOKENS],
+        acc: &mut TileSums,
+    ) {
         for (acc, input) in acc.iter_mut().zip(input) {
             for (acc, r) in acc.iter_mut().zip(0..TILE_ROWS) {
                 for (p, x) in panel.iter().zip(input) {
                     let mut isum = 0i32;
                     for k in 0..32 {
                         let code = p.code(k, r);
-                        let code = if F::SIGNED { i32::from(code as i8) } else { i32::from(code) };
+                        let code = if F::SIGNED {
+                            i32::from(code as i8)
+                        } else {
+                            i32::from(code)
+                        };
                         isum += (code - i32::from(F::OFFSET)) * i32::from(x.qs[k]);
                     }
                     *acc = (p.d(r) * x.d).mul_add(isum as f32, *acc);

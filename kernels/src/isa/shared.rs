@@ -8,7 +8,10 @@
 //! The rules: at any moment a matrix has either readers of the whole, or writers of disjoint row ranges, or writers of
 //! disjoint column ranges. Column ranges begin at multiples of [`GRANULE`].
 
-#![allow(unsafe_code, reason = "this is the checked home of data shared between the threads of a region")]
+#![allow(
+    unsafe_code,
+    reason = "this is the checked home of data shared between the threads of a region"
+)]
 
 use bytemuck::Zeroable;
 use bytemuck::allocation::try_zeroed_slice_box;
@@ -46,7 +49,9 @@ impl<T: Zeroable> Shared<T> {
     /// # Errors
     /// If the memory is not to be had.
     pub fn zeroed(rows: usize, cols: usize) -> Result<Shared<T>, String> {
-        let bytes = rows.checked_mul(cols).and_then(|n| n.checked_mul(size_of::<T>()));
+        let bytes = rows
+            .checked_mul(cols)
+            .and_then(|n| n.checked_mul(size_of::<T>()));
         let refused = || match bytes {
             Some(bytes) => format!("no memory for a buffer of {} MiB", bytes >> 20),
             None => "a buffer larger than the address space".to_owned(),
@@ -102,7 +107,9 @@ impl<T> Shared<T> {
         let others = before & !(COUNTER * kind);
         if others != 0 {
             self.users.fetch_sub(kind, Ordering::AcqRel);
-            panic!("a step reads and writes one buffer at a time, or writes it by rows and by columns");
+            panic!(
+                "a step reads and writes one buffer at a time, or writes it by rows and by columns"
+            );
         }
     }
 
@@ -133,8 +140,13 @@ impl<T> Shared<T> {
         self.enter(READER);
         // SAFETY: no writer is active, none can enter while the guard counts as a reader, and `UnsafeCell<T>` has the
         // layout of `T`.
-        let slice = unsafe { std::slice::from_raw_parts(self.cells.as_ptr().cast::<T>(), self.cells.len()) };
-        Ref { shared: self, slice }
+        let slice = unsafe {
+            std::slice::from_raw_parts(self.cells.as_ptr().cast::<T>(), self.cells.len())
+        };
+        Ref {
+            shared: self,
+            slice,
+        }
     }
 
     /// Borrows rows for writing: one contiguous slice.
@@ -143,16 +155,27 @@ impl<T> Shared<T> {
     /// If the rows do not exist, another thread has one of them, or there are users of another kind.
     #[track_caller]
     pub fn write_rows(&self, rows: Range<usize>) -> RowsMut<'_, T> {
-        assert!(rows.start <= rows.end && rows.end <= self.rows, "rows {rows:?} of {}", self.rows);
+        assert!(
+            rows.start <= rows.end && rows.end <= self.rows,
+            "rows {rows:?} of {}",
+            self.rows
+        );
         self.enter(ROW_WRITER);
         self.take(&self.row_taken, rows.clone(), ROW_WRITER);
         let start = self.cells[rows.start * self.cols..].as_ptr();
         // SAFETY: the rows lie inside the allocation; no reader or column writer is active and none can enter; the
         // flags of these rows are ours until the guard is dropped, so no other borrow covers them.
         let slice = unsafe {
-            std::slice::from_raw_parts_mut(UnsafeCell::raw_get(start), (rows.end - rows.start) * self.cols)
+            std::slice::from_raw_parts_mut(
+                UnsafeCell::raw_get(start),
+                (rows.end - rows.start) * self.cols,
+            )
         };
-        RowsMut { shared: self, rows, slice }
+        RowsMut {
+            shared: self,
+            rows,
+            slice,
+        }
     }
 
     /// Borrows columns of all rows for writing.
@@ -162,12 +185,24 @@ impl<T> Shared<T> {
     /// or there are users of another kind.
     #[track_caller]
     pub fn write_cols(&self, cols: Range<usize>) -> ColsMut<'_, T> {
-        assert!(cols.start <= cols.end && cols.end <= self.cols, "columns {cols:?} of {}", self.cols);
-        assert!(cols.start.is_multiple_of(GRANULE) && (cols.end.is_multiple_of(GRANULE) || cols.end == self.cols));
+        assert!(
+            cols.start <= cols.end && cols.end <= self.cols,
+            "columns {cols:?} of {}",
+            self.cols
+        );
+        assert!(
+            cols.start.is_multiple_of(GRANULE)
+                && (cols.end.is_multiple_of(GRANULE) || cols.end == self.cols)
+        );
         self.enter(COL_WRITER);
         let granules = cols.start / GRANULE..cols.end.div_ceil(GRANULE);
         self.take(&self.granule_taken, granules.clone(), COL_WRITER);
-        ColsMut { shared: self, cols, granules, unique: PhantomData }
+        ColsMut {
+            shared: self,
+            cols,
+            granules,
+            unique: PhantomData,
+        }
     }
 }
 
@@ -249,7 +284,12 @@ impl<T> ColsMut<'_, T> {
         let start = self.shared.cells[row * self.shared.cols + self.cols.start..].as_ptr();
         // SAFETY: row and columns lie inside the allocation; no reader or row writer is active and none can enter; the
         // flags of these columns are ours until the guard is dropped; `&mut self` keeps rows from being borrowed twice.
-        unsafe { std::slice::from_raw_parts_mut(UnsafeCell::raw_get(start), self.cols.end - self.cols.start) }
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                UnsafeCell::raw_get(start),
+                self.cols.end - self.cols.start,
+            )
+        }
     }
 }
 
@@ -286,7 +326,10 @@ mod tests {
         }
         let all = m.read();
         let _again = m.read();
-        assert_eq!((all[39], all.row(1)[15], all.row(1)[16], all.row(2)[39]), (7, 1, 0, 2));
+        assert_eq!(
+            (all[39], all.row(1)[15], all.row(1)[16], all.row(2)[39]),
+            (7, 1, 0, 2)
+        );
     }
 
     #[test]

@@ -88,20 +88,34 @@ pub struct AttendScratch {
 
 /// Widens positions `from ..` of `rows` into `tile`, `stride` floats each.
 #[inline(always)]
-fn widen<I: Isa>(isa: I, rows: KvRows<'_>, head_dim: usize, from: usize, count: usize, tile: &mut [f32], stride: usize) {
+fn widen<I: Isa>(
+    isa: I,
+    rows: KvRows<'_>,
+    head_dim: usize,
+    from: usize,
+    count: usize,
+    tile: &mut [f32],
+    stride: usize,
+) {
     for (i, out) in tile.chunks_exact_mut(stride).take(count).enumerate() {
         let at = (from + i) * head_dim;
         match rows {
             KvRows::F32(rows) => out[..head_dim].copy_from_slice(&rows[at..at + head_dim]),
             KvRows::F16(rows) => {
-                for (x, out) in rows[at..at + head_dim].chunks(16).zip(out.chunks_exact_mut(16)) {
+                for (x, out) in rows[at..at + head_dim]
+                    .chunks(16)
+                    .zip(out.chunks_exact_mut(16))
+                {
                     let mut full = [0; 16];
                     full[..x.len()].copy_from_slice(x);
                     isa.put(isa.from_f16(&full), out.try_into().expect("16 floats"));
                 }
             }
             KvRows::Q8_0(rows) => {
-                for (x, out) in rows[at / 32..(at + head_dim) / 32].iter().zip(out.chunks_exact_mut(32)) {
+                for (x, out) in rows[at / 32..(at + head_dim) / 32]
+                    .iter()
+                    .zip(out.chunks_exact_mut(32))
+                {
                     Q8_0::dequantize(x, out);
                 }
             }
@@ -124,7 +138,13 @@ impl Task for Run<'_, '_> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Attend { head_dim, group, tokens, first, .. } = *self.job;
+        let Attend {
+            head_dim,
+            group,
+            tokens,
+            first,
+            ..
+        } = *self.job;
         // Heads are padded with zeros to whole vectors.
         let stride = head_dim.next_multiple_of(16);
         let wides = stride / 16;
@@ -133,7 +153,12 @@ impl Task for Run<'_, '_> {
         s.tile.resize(TILE * stride, 0.0);
         s.queries.clear();
         s.queries.resize(n * stride, 0.0);
-        for (q, out) in self.job.queries.chunks_exact(head_dim).zip(s.queries.chunks_exact_mut(stride)) {
+        for (q, out) in self
+            .job
+            .queries
+            .chunks_exact(head_dim)
+            .zip(s.queries.chunks_exact_mut(stride))
+        {
             out[..head_dim].copy_from_slice(q);
         }
         s.out.clear();
@@ -149,7 +174,15 @@ impl Task for Run<'_, '_> {
             // Positions of this tile that token t may see.
             let visible = |t: usize| (first + t + 1).saturating_sub(start).min(TILE);
 
-            widen(isa, self.job.keys, head_dim, start, count, &mut s.tile, stride);
+            widen(
+                isa,
+                self.job.keys,
+                head_dim,
+                start,
+                count,
+                &mut s.tile,
+                stride,
+            );
             for q in 0..n {
                 let visible = visible(q / group);
                 if visible == 0 {
@@ -183,7 +216,10 @@ impl Task for Run<'_, '_> {
                     isa.put(exp(isa, score), p.try_into().expect("16 floats"));
                 }
                 probabilities[visible..].fill(0.0);
-                let total = isa.sum(isa.add(isa.wide(lane16(probabilities, 0)), isa.wide(lane16(probabilities, 1))));
+                let total = isa.sum(isa.add(
+                    isa.wide(lane16(probabilities, 0)),
+                    isa.wide(lane16(probabilities, 1)),
+                ));
                 let mut sum = sum;
                 if new_top != top {
                     let fade = isa.wide_array(exp(isa, isa.splat_wide(top - new_top)))[0];
@@ -200,17 +236,57 @@ impl Task for Run<'_, '_> {
                 s.state[q] = [new_top, sum + total];
             }
 
-            widen(isa, self.job.values, head_dim, start, count, &mut s.tile, stride);
+            widen(
+                isa,
+                self.job.values,
+                head_dim,
+                start,
+                count,
+                &mut s.tile,
+                stride,
+            );
             for t in 0..tokens {
                 let visible = visible(t);
                 // Four query heads at a time share the loads of the values.
                 for head in (0..group).step_by(4) {
                     let q = t * group + head;
                     match (group - head).min(4) {
-                        4 => weigh::<I, 4>(isa, q, visible, stride, &s.tile, &s.probabilities, &mut s.out),
-                        3 => weigh::<I, 3>(isa, q, visible, stride, &s.tile, &s.probabilities, &mut s.out),
-                        2 => weigh::<I, 2>(isa, q, visible, stride, &s.tile, &s.probabilities, &mut s.out),
-                        _ => weigh::<I, 1>(isa, q, visible, stride, &s.tile, &s.probabilities, &mut s.out),
+                        4 => weigh::<I, 4>(
+                            isa,
+                            q,
+                            visible,
+                            stride,
+                            &s.tile,
+                            &s.probabilities,
+                            &mut s.out,
+                        ),
+                        3 => weigh::<I, 3>(
+                            isa,
+                            q,
+                            visible,
+                            stride,
+                            &s.tile,
+                            &s.probabilities,
+                            &mut s.out,
+                        ),
+                        2 => weigh::<I, 2>(
+                            isa,
+                            q,
+                            visible,
+                            stride,
+                            &s.tile,
+                            &s.probabilities,
+                            &mut s.out,
+                        ),
+                        _ => weigh::<I, 1>(
+                            isa,
+                            q,
+                            visible,
+                            stride,
+                            &s.tile,
+                            &s.probabilities,
+                            &mut s.out,
+                        ),
                     }
                 }
             }
@@ -218,7 +294,8 @@ impl Task for Run<'_, '_> {
         for (q, out) in self.out.chunks_exact_mut(head_dim).enumerate() {
             let sum = isa.splat_wide(s.state[q][1]);
             for w in 0..wides {
-                let y = isa.wide_array(isa.div(isa.wide(lane16(&s.out[q * stride..][..stride], w)), sum));
+                let y = isa
+                    .wide_array(isa.div(isa.wide(lane16(&s.out[q * stride..][..stride], w)), sum));
                 let to = &mut out[16 * w..head_dim.min(16 * w + 16)];
                 to.copy_from_slice(&y[..to.len()]);
             }

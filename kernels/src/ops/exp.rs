@@ -15,7 +15,15 @@ pub(crate) fn exp<I: Isa>(isa: I, x: I::Wide) -> I::Wide {
     let r = isa.fma(n, k(-0.693_359_4), x);
     let r = isa.fma(n, k(2.121_944_4e-4), r);
     let mut p = k(1.0 / 5040.0);
-    for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+    for c in [
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+        1.0,
+        1.0,
+    ] {
         p = isa.fma(p, r, k(c));
     }
     isa.mul(p, isa.pow2(n))

@@ -1,0 +1,90 @@
+//! The command line: what was typed ([`args`]) becomes calls on the library. Text goes to stdout, everything else to stderr.
+
+mod args;
+mod cpu;
+mod inspect;
+mod load;
+mod logits;
+mod memory;
+mod run;
+mod synth;
+mod tokens;
+
+use crate::error::{Error, Result};
+use args::{Cli, Command};
+use clap::{CommandFactory, Parser};
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Runs the command of `arguments` (the first is the program) and gives its exit code: 0, 1 for an error, 2 for wrong usage.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args::expand(arguments)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for; anything else is wrong usage. A closed pipe changes neither.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Logits(args) => logits::run(&args),
+        Command::Tokenize(args) => tokens::tokenize(&args),
+        Command::Detokenize(args) => tokens::detokenize(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Cpu => cpu::run(),
+        Command::Synth(args) => synth::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "smolq", &mut script);
+            print(&script)
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough.
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let text = one_line(&error.to_string());
+            drop(writeln!(std::io::stderr(), "smolq: error: {text}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Text for a person's terminal on one line: control characters, which may come from a hostile file, are escaped.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
+}
+
+/// An error of standard output.
+fn stdout_error(source: std::io::Error) -> Error {
+    Error::Io {
+        path: "standard output".into(),
+        source,
+    }
+}
+
+/// Writes all of `bytes` to stdout.
+fn print(bytes: &[u8]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .map_err(stdout_error)
+}
+
+/// Says something on stderr. That nobody reads it is no error.
+fn note(text: &str) {
+    drop(writeln!(std::io::stderr(), "{text}"));
+}

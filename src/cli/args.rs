@@ -1,0 +1,519 @@
+//! What was typed, and no more: flags, their help, their names in the environment.
+//!
+//! Names are llama.cpp's, where it has one. Its short flags of several letters (`-ctk q8_0`) are rewritten to their long forms
+//! before parsing, because no parser of the usual kind knows them.
+
+use crate::model::{KvType, LoadOptions, RopeOptions, RopeScaling, SessionOptions};
+use crate::sample::SampleOptions;
+use clap::{Args, Parser, Subcommand};
+use smolq_gguf::OpenOptions;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Short flags of several letters, and what they stand for.
+const SHORT_FORMS: &[(&str, &str)] = &[
+    ("-ctk", "--cache-type-k"),
+    ("-ctv", "--cache-type-v"),
+    ("-ub", "--ubatch-size"),
+];
+
+/// Rewrites [`SHORT_FORMS`], as `-ctk q8_0` or `-ctk=q8_0`.
+pub(super) fn expand(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut literal = false;
+    let mut expand = |argument: OsString| {
+        literal |= argument == "--";
+        let Some(text) = argument.to_str().filter(|_| !literal) else {
+            return argument;
+        };
+        let (name, value) = text
+            .split_once('=')
+            .map_or((text, None), |(name, value)| (name, Some(value)));
+        match (SHORT_FORMS.iter().find(|(short, _)| *short == name), value) {
+            (Some((_, long)), None) => OsString::from(long),
+            (Some((_, long)), Some(value)) => OsString::from(format!("{long}={value}")),
+            (None, _) => argument,
+        }
+    };
+    arguments.into_iter().map(&mut expand).collect()
+}
+
+/// Runs GGUF language models on the CPU.
+#[derive(Debug, Parser)]
+#[command(
+    name = "smolq",
+    version,
+    about,
+    long_about = "Runs GGUF language models (SmolLM3, SmolLM2, Llama, Qwen2, Qwen3) on the CPU: fast, faithful to the file, \
+                  and with the same bits on every CPU, for any number of threads.",
+    after_help = "Examples:\n  \
+        smolq run model.gguf -p \"Once upon a time\" -n 60\n  \
+        smolq inspect model.gguf -c 8192\n  \
+        smolq tokenize model.gguf -p \"Hello\" --json\n\n\
+        Every flag can be set in the environment too: --ctx-size as SMOLQ_CTX_SIZE. SMOLQ_LEVEL forces a kernel level.",
+    max_term_width = 100
+)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Continue a text.
+    Run(RunArgs),
+    /// Write the logits of given tokens to a .npy file.
+    Logits(LogitsArgs),
+    /// Turn text into token ids.
+    Tokenize(TokenizeArgs),
+    /// Turn token ids into text.
+    Detokenize(DetokenizeArgs),
+    /// Show what is in a model file, and what it needs.
+    Inspect(InspectArgs),
+    /// Show what this CPU can do, and which kernels are used.
+    Cpu,
+    /// Write a model of random weights in the shape of a real one.
+    Synth(SynthArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How the model file is read.
+#[derive(Debug, Args)]
+pub(super) struct ModelArgs {
+    /// A GGUF file, or the first of a split one (NAME-00001-of-0000N.gguf)
+    pub(super) model: PathBuf,
+    /// Read the file into memory instead of mapping it
+    #[arg(long, env = "SMOLQ_NO_MMAP", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
+    no_mmap: bool,
+    /// Keep the file's pages in memory
+    #[arg(long, env = "SMOLQ_MLOCK", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
+    mlock: bool,
+}
+
+impl ModelArgs {
+    pub(super) fn open(&self) -> OpenOptions {
+        OpenOptions {
+            mmap: !self.no_mmap,
+            mlock: self.mlock,
+        }
+    }
+}
+
+/// How positions become angles.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Position scaling (by default as the file says)")]
+pub(super) struct RopeArgs {
+    /// none, linear or yarn
+    #[arg(long, env = "SMOLQ_ROPE_SCALING", value_name = "KIND")]
+    rope_scaling: Option<RopeScaling>,
+    /// The factor by which the context grows
+    #[arg(long, env = "SMOLQ_ROPE_SCALE", value_name = "N")]
+    rope_scale: Option<f32>,
+    /// Base of the frequencies
+    #[arg(long, env = "SMOLQ_ROPE_FREQ_BASE", value_name = "N")]
+    rope_freq_base: Option<f32>,
+    /// YaRN: the context that the model was trained for
+    #[arg(long, env = "SMOLQ_YARN_ORIG_CTX", value_name = "N")]
+    yarn_orig_ctx: Option<usize>,
+    /// YaRN: share of extrapolation
+    #[arg(long, env = "SMOLQ_YARN_EXT_FACTOR", value_name = "N")]
+    yarn_ext_factor: Option<f32>,
+    /// YaRN: factor of the attention's magnitude
+    #[arg(long, env = "SMOLQ_YARN_ATTN_FACTOR", value_name = "N")]
+    yarn_attn_factor: Option<f32>,
+    /// YaRN: rotations above which nothing is interpolated
+    #[arg(long, env = "SMOLQ_YARN_BETA_FAST", value_name = "N")]
+    yarn_beta_fast: Option<f32>,
+    /// YaRN: rotations below which everything is interpolated
+    #[arg(long, env = "SMOLQ_YARN_BETA_SLOW", value_name = "N")]
+    yarn_beta_slow: Option<f32>,
+}
+
+impl RopeArgs {
+    pub(super) fn options(&self) -> RopeOptions {
+        RopeOptions {
+            scaling: self.rope_scaling,
+            scale: self.rope_scale,
+            freq_base: self.rope_freq_base,
+            orig_ctx: self.yarn_orig_ctx,
+            ext_factor: self.yarn_ext_factor,
+            attn_factor: self.yarn_attn_factor,
+            beta_fast: self.yarn_beta_fast,
+            beta_slow: self.yarn_beta_slow,
+        }
+    }
+}
+
+/// How the cache is stored.
+#[derive(Debug, Args)]
+pub(super) struct CacheArgs {
+    /// Store keys as f16, f32 or q8_0 [-ctk]
+    #[arg(long, env = "SMOLQ_CACHE_TYPE_K", value_name = "TYPE", default_value_t)]
+    cache_type_k: KvType,
+    /// Store values as f16, f32 or q8_0 [-ctv]
+    #[arg(long, env = "SMOLQ_CACHE_TYPE_V", value_name = "TYPE", default_value_t)]
+    cache_type_v: KvType,
+}
+
+/// `--threads`.
+#[derive(Debug, Args)]
+pub(super) struct ThreadArgs {
+    /// Threads; 0 is one for each core
+    #[arg(
+        short,
+        long,
+        env = "SMOLQ_THREADS",
+        value_name = "N",
+        default_value_t = 0
+    )]
+    threads: usize,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) model: ModelArgs,
+    /// The text to continue (or -p, -f, or standard input)
+    #[arg(value_name = "PROMPT", conflicts_with_all = ["prompt", "file"])]
+    pub(super) text: Option<String>,
+    /// The text to continue
+    #[arg(
+        short,
+        long,
+        env = "SMOLQ_PROMPT",
+        value_name = "TEXT",
+        conflicts_with = "file"
+    )]
+    pub(super) prompt: Option<String>,
+    /// A file with the text to continue; - is standard input
+    #[arg(short, long, env = "SMOLQ_FILE", value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// Tokens to generate; -1 goes on until the model ends or the context is full
+    #[arg(short = 'n', long = "predict", alias = "n-predict", env = "SMOLQ_PREDICT", value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    pub(super) predict: i64,
+    /// Print the prompt before the answer
+    #[arg(long)]
+    pub(super) echo: bool,
+    /// Interpret \n, \t, \\ and the like in the prompt
+    #[arg(short, long)]
+    pub(super) escape: bool,
+    /// Text that ends the answer; may be given several times
+    #[arg(
+        short = 'r',
+        long = "reverse-prompt",
+        alias = "stop",
+        value_name = "TEXT"
+    )]
+    pub(super) stop: Vec<String>,
+    /// Go on past the model's end of text
+    #[arg(long)]
+    pub(super) ignore_eos: bool,
+    /// Show control tokens in the answer
+    #[arg(long)]
+    pub(super) special: bool,
+    /// Refuse vocabularies whose rules are not known instead of guessing
+    #[arg(long, env = "SMOLQ_STRICT", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
+    pub(super) strict: bool,
+    /// Print timings and memory on stderr
+    #[arg(short, long, env = "SMOLQ_VERBOSE", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
+    pub(super) verbose: bool,
+    #[command(flatten)]
+    pub(super) session: SessionArgs,
+    #[command(flatten)]
+    sample: SampleArgs,
+    #[command(flatten)]
+    pub(super) rope: RopeArgs,
+}
+
+impl RunArgs {
+    pub(super) fn load(&self) -> LoadOptions {
+        LoadOptions {
+            open: self.model.open(),
+            rope: self.rope.options(),
+            level: None,
+        }
+    }
+
+    pub(super) fn sample(&self) -> SampleOptions {
+        self.sample.options()
+    }
+}
+
+/// Context, batches, threads, cache.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Context and speed")]
+pub(super) struct SessionArgs {
+    /// Positions of the context; 0 is what the model was trained for, at most 4096
+    #[arg(
+        short,
+        long,
+        env = "SMOLQ_CTX_SIZE",
+        value_name = "N",
+        default_value_t = 0
+    )]
+    pub(super) ctx_size: usize,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    /// Tokens of a prompt handed over at once
+    #[arg(
+        short,
+        long,
+        env = "SMOLQ_BATCH_SIZE",
+        value_name = "N",
+        default_value_t = 2048
+    )]
+    batch_size: usize,
+    /// Tokens of a prompt in one pass [-ub]
+    #[arg(
+        long,
+        env = "SMOLQ_UBATCH_SIZE",
+        value_name = "N",
+        default_value_t = 512
+    )]
+    ubatch_size: usize,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+impl SessionArgs {
+    /// `n_ctx` is the context to use where none was asked for.
+    pub(super) fn options(&self, n_ctx: usize) -> SessionOptions {
+        SessionOptions {
+            n_ctx: if self.ctx_size == 0 {
+                n_ctx
+            } else {
+                self.ctx_size
+            },
+            cache_k: self.cache.cache_type_k,
+            cache_v: self.cache.cache_type_v,
+            n_ubatch: self.ubatch_size.min(self.batch_size),
+            threads: self.threads.threads,
+        }
+    }
+}
+
+/// How tokens are chosen.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling")]
+struct SampleArgs {
+    /// Seed of the draws; -1 is a fresh one
+    #[arg(short, long, env = "SMOLQ_SEED", value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    seed: i64,
+    /// Temperature; 0 takes the best token always
+    #[arg(long, alias = "temperature", env = "SMOLQ_TEMP", value_name = "N", default_value_t = SampleOptions::default().temp)]
+    temp: f32,
+    /// Keep the N best tokens; 0 keeps all
+    #[arg(long, env = "SMOLQ_TOP_K", value_name = "N", default_value_t = SampleOptions::default().top_k, allow_negative_numbers = true)]
+    top_k: i32,
+    /// Keep the likeliest tokens that together have this probability
+    #[arg(long, env = "SMOLQ_TOP_P", value_name = "P", default_value_t = SampleOptions::default().top_p)]
+    top_p: f32,
+    /// Keep tokens at least this many times as likely as the likeliest
+    #[arg(long, env = "SMOLQ_MIN_P", value_name = "P", default_value_t = SampleOptions::default().min_p)]
+    min_p: f32,
+    /// Keep tokens of typical surprise that together have this probability
+    #[arg(long, alias = "typical-p", env = "SMOLQ_TYPICAL", value_name = "P", default_value_t = SampleOptions::default().typical)]
+    typical: f32,
+    /// Divide the scores of tokens already said
+    #[arg(long, env = "SMOLQ_REPEAT_PENALTY", value_name = "N", default_value_t = SampleOptions::default().repeat_penalty)]
+    repeat_penalty: f32,
+    /// How many of the last tokens the penalties look at; -1 is all
+    #[arg(long, env = "SMOLQ_REPEAT_LAST_N", value_name = "N", default_value_t = SampleOptions::default().repeat_last_n, allow_negative_numbers = true)]
+    repeat_last_n: i32,
+    /// Take this off the score of tokens already said
+    #[arg(
+        long,
+        env = "SMOLQ_PRESENCE_PENALTY",
+        value_name = "N",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
+    presence_penalty: f32,
+    /// Take this off for each time a token was said
+    #[arg(
+        long,
+        env = "SMOLQ_FREQUENCY_PENALTY",
+        value_name = "N",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
+    frequency_penalty: f32,
+    /// Change the score of a token: ID+N, ID-N or ID-inf; may be given several times
+    #[arg(short, long, value_name = "ID(+/-)N", value_parser = logit_bias)]
+    logit_bias: Vec<(u32, f32)>,
+}
+
+/// `15043+1`, `15043-1.5`, `15043-inf`.
+fn logit_bias(text: &str) -> Result<(u32, f32), String> {
+    let wrong = || format!("{text:?} is not ID+N or ID-N, for example 15043-1.5 or 15043-inf");
+    let at = text.find(['+', '-']).ok_or_else(wrong)?;
+    let (id, bias) = text.split_at(at);
+    Ok((
+        id.parse().map_err(|_| wrong())?,
+        bias.parse().map_err(|_| wrong())?,
+    ))
+}
+
+impl SampleArgs {
+    fn options(&self) -> SampleOptions {
+        SampleOptions {
+            temp: self.temp,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            typical: self.typical,
+            repeat_penalty: self.repeat_penalty,
+            repeat_last_n: self.repeat_last_n,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            logit_bias: self.logit_bias.clone(),
+            seed: u64::try_from(self.seed).ok(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogitsArgs {
+    #[command(flatten)]
+    pub(super) model: ModelArgs,
+    /// A JSON array of token ids, or an object with one under "tokens"; - is standard input
+    #[arg(long, value_name = "FILE.json")]
+    pub(super) tokens: PathBuf,
+    /// Where to write float32 logits, [tokens, vocabulary]
+    #[arg(short, long, value_name = "OUT.npy")]
+    pub(super) output: PathBuf,
+    /// Tokens in one pass; the logits do not depend on it
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    chunk: usize,
+    #[command(flatten)]
+    threads: ThreadArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
+    #[command(flatten)]
+    pub(super) rope: RopeArgs,
+}
+
+impl LogitsArgs {
+    pub(super) fn load(&self) -> LoadOptions {
+        LoadOptions {
+            open: self.model.open(),
+            rope: self.rope.options(),
+            level: None,
+        }
+    }
+
+    pub(super) fn session(&self, n_ctx: usize) -> SessionOptions {
+        SessionOptions {
+            n_ctx,
+            cache_k: self.cache.cache_type_k,
+            cache_v: self.cache.cache_type_v,
+            n_ubatch: self.chunk,
+            threads: self.threads.threads,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TokenizeArgs {
+    #[command(flatten)]
+    pub(super) model: ModelArgs,
+    /// The text
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
+    pub(super) prompt: Option<String>,
+    /// A file with the text; - is standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// Do not add the token that begins a text
+    #[arg(long)]
+    pub(super) no_bos: bool,
+    /// Take the text of special tokens as plain text
+    #[arg(long)]
+    pub(super) no_special: bool,
+    /// Print one JSON array of ids
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Refuse vocabularies whose rules are not known instead of guessing
+    #[arg(long)]
+    pub(super) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DetokenizeArgs {
+    #[command(flatten)]
+    pub(super) model: ModelArgs,
+    /// Token ids; without any, a JSON array or ids between spaces are read from standard input
+    pub(super) ids: Vec<u32>,
+    /// Leave control tokens out
+    #[arg(long)]
+    pub(super) no_special: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    #[command(flatten)]
+    pub(super) model: ModelArgs,
+    /// Print everything as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// List every tensor
+    #[arg(long)]
+    pub(super) tensors: bool,
+    #[command(flatten)]
+    pub(super) session: SessionArgs,
+    #[command(flatten)]
+    pub(super) rope: RopeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SynthArgs {
+    /// A model of the catalogue and a quantization: smollm3-3b:Q4_K_M
+    #[arg(value_name = "NAME:QUANT")]
+    pub(super) what: String,
+    /// Where to write the file
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// Seed of the weights
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn short_forms_are_rewritten_before_the_double_dash_only() {
+        let typed = ["smolq", "-ctk", "q8_0", "-ub=5", "-c", "7", "--", "-ctv"].map(OsString::from);
+        let wanted = [
+            "smolq",
+            "--cache-type-k",
+            "q8_0",
+            "--ubatch-size=5",
+            "-c",
+            "7",
+            "--",
+            "-ctv",
+        ];
+        assert_eq!(expand(typed), wanted.map(OsString::from));
+    }
+
+    #[test]
+    fn logit_biases_are_ids_with_a_sign() {
+        assert_eq!(logit_bias("15043+1"), Ok((15043, 1.0)));
+        assert_eq!(logit_bias("2-inf"), Ok((2, f32::NEG_INFINITY)));
+        assert!(
+            logit_bias("x+1").is_err()
+                && logit_bias("15043").is_err()
+                && logit_bias("3-x").is_err()
+        );
+    }
+}

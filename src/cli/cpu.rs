@@ -1,0 +1,56 @@
+//! `smolq cpu`: what this CPU can do, and what is made of it.
+
+use super::print;
+use crate::error::{Error, Result};
+use smolq_kernels::Level;
+use std::fmt::Write;
+
+pub(super) fn run() -> Result<()> {
+    let chosen = Level::choose().map_err(|why| Error::Request {
+        field: "SMOLQ_LEVEL",
+        why,
+    })?;
+    let mut out = String::new();
+    let mut line = |text: String| drop(writeln!(out, "{text}"));
+    line(format!(
+        "cpu:      {}",
+        name().unwrap_or_else(|| "unknown".to_owned())
+    ));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    line(format!(
+        "threads:  {threads} (cores that this process may use)"
+    ));
+    line("levels:".to_owned());
+    for &level in Level::ALL {
+        let features = level.features();
+        let lacking: Vec<_> = features.iter().filter(|f| !f.1).map(|f| f.0).collect();
+        let has: Vec<_> = features.iter().map(|f| f.0).collect();
+        let why = match (lacking.is_empty(), has.is_empty()) {
+            (true, true) => "runs everywhere".to_owned(),
+            (true, false) => format!("this CPU has {}", has.join(", ")),
+            (false, _) => format!("this CPU lacks {}", lacking.join(", ")),
+        };
+        line(format!(
+            "  {} {:<8} {why}",
+            if level == chosen { '*' } else { ' ' },
+            level.name()
+        ));
+    }
+    let reason = match std::env::var("SMOLQ_LEVEL") {
+        Ok(name) if !name.is_empty() => "SMOLQ_LEVEL says so",
+        _ => "the fastest that this CPU has",
+    };
+    line(format!(
+        "chosen:   {chosen} ({reason}); every level gives the same bits"
+    ));
+    print(out.as_bytes())
+}
+
+/// The CPU's name as the system tells it.
+fn name() -> Option<String> {
+    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = info
+        .lines()
+        .find(|line| line.starts_with("model name") || line.starts_with("Model"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}

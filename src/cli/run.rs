@@ -1,0 +1,239 @@
+//! `smolq run`: continue a text.
+
+use super::args::RunArgs;
+use super::load::{self, DEFAULT_CTX};
+use super::{memory, note, stdout_error};
+use crate::error::{Error, Result};
+use crate::generate::{Event, Outcome, Request, StopReason, generate};
+use crate::model::Session;
+use crate::tokenizer::{EncodeOptions, Tokenizer};
+use std::io::{BufRead, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Set by Ctrl-C; a second one ends the process.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+fn catch_interrupts() {
+    // Without the handler Ctrl-C still ends the process, only less politely.
+    drop(ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    }));
+}
+
+pub(super) fn run(args: &RunArgs) -> Result<()> {
+    let start = Instant::now();
+    let prompt = prompt(args)?;
+    let (model, tokenizer) = load::model(&args.model.model, &args.load(), args.strict)?;
+    let n_ctx = model.config().n_ctx.min(DEFAULT_CTX);
+    let mut session = Session::new(Arc::clone(&model), &args.session.options(n_ctx))?;
+    let load_time = start.elapsed();
+    if args.verbose {
+        let level = model.level();
+        note(&format!(
+            "kernels {level}, {} threads, context {}",
+            session.threads(),
+            session.n_ctx()
+        ));
+    }
+    catch_interrupts();
+    if let Some(prompt) = prompt {
+        let outcome = answer(args, &mut session, &tokenizer, &prompt)?;
+        report(args, &outcome, load_time);
+        return Ok(());
+    }
+    // A person without a prompt: one text a line.
+    note("Type a text to continue; /bye or Ctrl-D ends.");
+    let mut lines = std::io::stdin().lock().lines();
+    loop {
+        drop(write!(std::io::stderr(), ">>> "));
+        let Some(line) = lines.next() else { break };
+        let line = line.map_err(|source| Error::Io {
+            path: "standard input".into(),
+            source,
+        })?;
+        if matches!(line.trim(), "/bye" | "/exit") {
+            break;
+        }
+        if line.is_empty() {
+            continue;
+        }
+        INTERRUPTED.store(false, Ordering::Relaxed);
+        match answer(args, &mut session, &tokenizer, &line) {
+            Ok(outcome) => report(args, &outcome, load_time),
+            Err(error @ (Error::Context { .. } | Error::Request { .. })) => {
+                note(&format!("smolq: error: {error}"))
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The prompt from wherever it was given; `None` if a person is to type it.
+fn prompt(args: &RunArgs) -> Result<Option<String>> {
+    let given = match (&args.text, &args.prompt, &args.file) {
+        (Some(text), ..) | (None, Some(text), _) => Some(text.clone()),
+        (None, None, Some(path)) => Some(load::text(path)?),
+        (None, None, None) if std::io::stdin().is_terminal() => None,
+        (None, None, None) => Some(load::text("-".as_ref())?),
+    };
+    Ok(given.map(|text| if args.escape { unescape(&text) } else { text }))
+}
+
+/// Interprets `\n`, `\t`, `\r`, `\\`, `\'`, `\"` and `\xHH`; anything else stays as it is.
+fn unescape(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let hex = rest
+            .strip_prefix('x')
+            .and_then(|h| h.get(..2))
+            .and_then(|h| u8::from_str_radix(h, 16).ok());
+        let plain = [
+            ('n', '\n'),
+            ('t', '\t'),
+            ('r', '\r'),
+            ('\\', '\\'),
+            ('\'', '\''),
+            ('"', '"'),
+        ];
+        match (
+            hex.filter(u8::is_ascii),
+            plain.iter().find(|(name, _)| rest.starts_with(*name)),
+        ) {
+            (Some(byte), _) => {
+                out.push(char::from(byte));
+                rest = &rest[3..];
+            }
+            (None, Some(&(_, c))) => {
+                out.push(c);
+                rest = &rest[1..];
+            }
+            (None, None) => out.push('\\'),
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Continues one text on stdout.
+fn answer(
+    args: &RunArgs,
+    session: &mut Session,
+    tokenizer: &Tokenizer,
+    prompt: &str,
+) -> Result<Outcome> {
+    let ids = tokenizer.encode(
+        prompt,
+        EncodeOptions {
+            add_special: true,
+            parse_special: true,
+        },
+    )?;
+    let request = Request {
+        prompt: ids,
+        n_predict: usize::try_from(args.predict).ok(),
+        stop: args.stop.clone(),
+        ignore_eos: args.ignore_eos,
+        special: args.special,
+        sample: args.sample(),
+        ..Request::default()
+    };
+    let mut out = std::io::stdout().lock();
+    let mut write = |text: &str| {
+        out.write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .map_err(stdout_error)
+    };
+    if args.echo {
+        write(prompt)?;
+    }
+    // Short prompts are done before a bar could be read.
+    let mut bar = None;
+    let outcome = generate(
+        session,
+        tokenizer,
+        &request,
+        &INTERRUPTED,
+        &mut |event| match event {
+            Event::Prompt { done, total } => {
+                if done < total {
+                    let bar =
+                        bar.get_or_insert_with(|| load::progress(Some(total as u64), "reading"));
+                    bar.set_position(done as u64);
+                } else if let Some(bar) = bar.take() {
+                    bar.finish_and_clear();
+                }
+                Ok(())
+            }
+            Event::Piece(text) => write(text),
+        },
+    )?;
+    write("\n")?;
+    if outcome.reason == StopReason::ContextFull {
+        note(&format!(
+            "smolq: the context of {} tokens is full; -c/--ctx-size makes it larger",
+            session.n_ctx()
+        ));
+    }
+    Ok(outcome)
+}
+
+/// The timings, in the words of Ollama, where asked for or where the answer was cut short by hand.
+fn report(args: &RunArgs, outcome: &Outcome, load: Duration) {
+    if !args.verbose && outcome.reason != StopReason::Cancelled {
+        return;
+    }
+    let rate = |n: usize, time: Duration| n as f64 / time.as_secs_f64().max(1e-9);
+    // The first token comes with the prompt.
+    let timed = outcome.tokens.saturating_sub(1);
+    let total = load + outcome.prompt_time + outcome.time;
+    note(&format!("total duration:       {total:.3?}"));
+    note(&format!("load duration:        {load:.3?}"));
+    note(&format!(
+        "prompt eval count:    {} token(s)",
+        outcome.prompt_tokens
+    ));
+    note(&format!(
+        "prompt eval duration: {:.3?}",
+        outcome.prompt_time
+    ));
+    note(&format!(
+        "prompt eval rate:     {:.2} tokens/s",
+        rate(outcome.prompt_tokens, outcome.prompt_time)
+    ));
+    note(&format!(
+        "eval count:           {} token(s)",
+        outcome.tokens
+    ));
+    note(&format!("eval duration:        {:.3?}", outcome.time));
+    note(&format!(
+        "eval rate:            {:.2} tokens/s",
+        rate(timed, outcome.time)
+    ));
+    if let (Some(peak), Some(anonymous)) = (memory::peak(), memory::anonymous()) {
+        note(&format!(
+            "peak memory:          {} ({} not from files)",
+            memory::human(peak),
+            memory::human(anonymous)
+        ));
+    }
+    note(&format!("seed:                 {}", outcome.seed));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unescape;
+
+    #[test]
+    fn escapes_are_interpreted_and_unknown_ones_kept() {
+        assert_eq!(unescape(r"a\nb\t\\n\x41\q\"), "a\nb\t\\nA\\q\\");
+        assert_eq!(unescape("é\\é\\xé"), "é\\é\\xé");
+    }
+}

@@ -1,0 +1,286 @@
+//! One request: prompt ids in, pieces of text out.
+//!
+//! [`generate`] reads the prompt, then samples until something ends it: the model, a limit, a stop string, the context, or the
+//! caller. It yields [`Event`]s and knows no terminal and no network; a front end decides what to do with a piece. Text comes
+//! in whole characters, and never includes a stop string or a part of one that was completed later.
+
+use crate::error::{Error, Result};
+use crate::model::Session;
+use crate::sample::{SampleOptions, Sampler};
+use crate::tokenizer::Tokenizer;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The prompt. Tokens that the session already holds at its beginning are not read again.
+    pub prompt: Vec<u32>,
+    /// Tokens to generate at most; `None` goes on until the model or the context ends.
+    pub n_predict: Option<usize>,
+    /// Texts that end the answer; they are not part of it.
+    pub stop: Vec<String>,
+    /// Tokens that end the answer, beside the model's own.
+    pub stop_tokens: Vec<u32>,
+    /// Whether the model's own end of text is forbidden.
+    pub ignore_eos: bool,
+    /// Whether control tokens appear in the text.
+    pub special: bool,
+    /// How tokens are chosen.
+    pub sample: SampleOptions,
+}
+
+/// What happens, as it happens.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// So many tokens of the prompt are read.
+    Prompt {
+        /// Tokens read.
+        done: usize,
+        /// Tokens to read.
+        total: usize,
+    },
+    /// Text, in whole characters.
+    Piece(&'a str),
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StopReason {
+    /// The model said so.
+    EndOfText,
+    /// `n_predict` tokens are there.
+    Limit,
+    /// A stop string or stop token came.
+    Stop,
+    /// The context is full.
+    ContextFull,
+    /// The caller said so.
+    Cancelled,
+}
+
+/// How an answer went.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Outcome {
+    /// Why it ended.
+    pub reason: StopReason,
+    /// Tokens of the prompt that were read now.
+    pub prompt_tokens: usize,
+    /// Tokens of the prompt that the session held already.
+    pub cached_tokens: usize,
+    /// Reading the prompt.
+    pub prompt_time: Duration,
+    /// Tokens generated.
+    pub tokens: usize,
+    /// Generating them, all but the first, which the prompt pays for.
+    pub time: Duration,
+    /// The seed that was used.
+    pub seed: u64,
+}
+
+/// Runs a request.
+///
+/// `cancel` is looked at between tokens and between passes of the prompt.
+///
+/// # Errors
+/// If the request makes no sense, the prompt does not fit the context, the model's output is not finite, or `on_event` fails.
+/// The session then holds what was read.
+pub fn generate(
+    session: &mut Session,
+    tokenizer: &Tokenizer,
+    request: &Request,
+    cancel: &AtomicBool,
+    on_event: &mut dyn FnMut(Event<'_>) -> Result<()>,
+) -> Result<Outcome> {
+    let n_vocab = session.model().config().n_vocab;
+    let mut options = request.sample.clone();
+    if request.ignore_eos {
+        options.logit_bias.extend(
+            tokenizer
+                .eog_ids()
+                .iter()
+                .map(|&id| (id, f32::NEG_INFINITY)),
+        );
+    }
+    let mut sampler = Sampler::new(&options, n_vocab)?;
+    if request.stop.iter().any(String::is_empty) {
+        return Err(Error::Request {
+            field: "stop",
+            why: "a stop string is empty".to_owned(),
+        });
+    }
+    for &id in &request.prompt {
+        sampler.accept(id);
+    }
+    // The last token is always read, because its logits are wanted.
+    let known = session
+        .tokens()
+        .iter()
+        .zip(&request.prompt)
+        .take_while(|(a, b)| a == b)
+        .count();
+    let cached = known.min(request.prompt.len().saturating_sub(1));
+    session.truncate(cached);
+
+    let start = Instant::now();
+    let rest = &request.prompt[cached..];
+    let total = rest.len();
+    let mut failed = None;
+    let first = {
+        let read = session.prefill(rest, &mut |done| {
+            if let Err(error) = on_event(Event::Prompt { done, total }) {
+                failed = Some(error);
+            }
+            failed.is_none() && !cancel.load(Ordering::Relaxed)
+        })?;
+        match read {
+            Some(logits) if failed.is_none() && request.n_predict != Some(0) => {
+                Some(sampler.sample(&logits)?)
+            }
+            _ => None,
+        }
+    };
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let mut outcome = Outcome {
+        reason: if cancel.load(Ordering::Relaxed) {
+            StopReason::Cancelled
+        } else {
+            StopReason::Limit
+        },
+        prompt_tokens: total,
+        cached_tokens: cached,
+        prompt_time: start.elapsed(),
+        tokens: 0,
+        time: Duration::ZERO,
+        seed: sampler.seed(),
+    };
+    let Some(mut id) = first else {
+        return Ok(outcome);
+    };
+
+    let start = Instant::now();
+    let mut stream = tokenizer.stream(request.special);
+    let mut stops = Stops::new(&request.stop);
+    outcome.reason = loop {
+        if tokenizer.is_eog(id) && !request.ignore_eos {
+            break StopReason::EndOfText;
+        }
+        if request.stop_tokens.contains(&id) {
+            break StopReason::Stop;
+        }
+        outcome.tokens += 1;
+        sampler.accept(id);
+        let (text, stopped) = stops.push(&stream.push(id));
+        if !text.is_empty() {
+            on_event(Event::Piece(&text))?;
+        }
+        if stopped {
+            break StopReason::Stop;
+        }
+        if request.n_predict.is_some_and(|n| outcome.tokens >= n) {
+            break StopReason::Limit;
+        }
+        if cancel.load(Ordering::Relaxed) {
+            break StopReason::Cancelled;
+        }
+        if session.pos() >= session.n_ctx() {
+            break StopReason::ContextFull;
+        }
+        let Some(logits) = session.prefill(&[id], &mut |_| true)? else {
+            break StopReason::Cancelled;
+        };
+        id = sampler.sample(&logits)?;
+    };
+    outcome.time = start.elapsed();
+    if outcome.reason != StopReason::Stop {
+        let rest = stops.finish(&stream.finish());
+        if !rest.is_empty() {
+            on_event(Event::Piece(&rest))?;
+        }
+    }
+    Ok(outcome)
+}
+
+/// Holds back text that may be the beginning of a stop string.
+struct Stops<'a> {
+    stops: &'a [String],
+    held: String,
+}
+
+impl<'a> Stops<'a> {
+    fn new(stops: &'a [String]) -> Stops<'a> {
+        Stops {
+            stops,
+            held: String::new(),
+        }
+    }
+
+    /// Takes text; gives what is certain, and whether a stop string came.
+    fn push(&mut self, text: &str) -> (String, bool) {
+        self.held.push_str(text);
+        let first = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.held.find(stop.as_str()))
+            .min();
+        if let Some(at) = first {
+            self.held.truncate(at);
+            return (std::mem::take(&mut self.held), true);
+        }
+        // The longest end of the text that begins a stop string stays.
+        let kept = |stop: &String| {
+            (1..stop.len())
+                .rev()
+                .find(|&n| stop.is_char_boundary(n) && self.held.ends_with(&stop[..n]))
+                .unwrap_or(0)
+        };
+        let kept = self.stops.iter().map(kept).max().unwrap_or(0);
+        let rest = self.held.split_off(self.held.len() - kept);
+        (std::mem::replace(&mut self.held, rest), false)
+    }
+
+    /// The end of the text: what was held back was no stop string.
+    fn finish(mut self, text: &str) -> String {
+        let (mut out, stopped) = self.push(text);
+        if !stopped {
+            out.push_str(&self.held);
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stop_strings_are_found_across_pieces_and_held_back_no_longer_than_needed() {
+        let stops = ["END".to_owned(), "Note:".to_owned()];
+        let mut s = Stops::new(&stops);
+        assert_eq!(s.push("a E"), ("a ".to_owned(), false));
+        assert_eq!(s.push("N"), (String::new(), false));
+        assert_eq!(s.push("x"), ("ENx".to_owned(), false));
+        assert_eq!(s.push("yEN"), ("y".to_owned(), false));
+        assert_eq!(s.push("D rest"), (String::new(), true));
+
+        let mut s = Stops::new(&stops);
+        assert_eq!(s.push("No"), (String::new(), false));
+        assert_eq!(s.finish("t"), "Not");
+        let s = Stops::new(&stops);
+        assert_eq!(s.finish("a Note: b"), "a ");
+        let mut s = Stops::new(&[]);
+        assert_eq!(s.push("all"), ("all".to_owned(), false));
+    }
+
+    #[test]
+    fn stop_strings_may_hold_any_characters() {
+        let stops = ["é!".to_owned()];
+        let mut s = Stops::new(&stops);
+        assert_eq!(s.push("caf"), ("caf".to_owned(), false));
+        assert_eq!(s.push("é"), (String::new(), false));
+        assert_eq!(s.push("?"), ("é?".to_owned(), false));
+        assert_eq!(s.push("é!"), (String::new(), true));
+    }
+}

@@ -1,0 +1,478 @@
+//! Logits in, one token id out.
+//!
+//! ```text
+//! logits -> checked -> logit bias -> penalties -> top-k -> typical -> top-p -> min-p -> temperature -> draw
+//! ```
+//!
+//! Names, defaults and order are those of llama.cpp. Temperature 0 is greedy: the best score after bias and
+//! penalties, and no filter has a say. Of equal scores the smaller token id wins, here and in every filter.
+//!
+//! The same seed, options and logits give the same tokens on every machine: the generator is our own
+//! ([`Random`]), exp and log come from a pure-Rust library, sums are taken in a fixed order, and each token
+//! takes exactly one draw. A greedy token takes none.
+
+mod filter;
+mod penalties;
+mod random;
+
+use crate::error::{Error, Result};
+use filter::Candidates;
+use penalties::Penalties;
+
+pub use random::Random;
+
+/// How a token is chosen. The defaults are llama.cpp's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampleOptions {
+    /// Divides the scores before the draw: below 1 bolder, above 1 more even. 0 takes the best token always.
+    pub temp: f32,
+    /// Keep the `k` best tokens; 0 or less keeps all.
+    pub top_k: i32,
+    /// Keep the likeliest tokens that together have this probability; 1 keeps all.
+    pub top_p: f32,
+    /// Keep tokens at least this many times as likely as the likeliest; 0 keeps all.
+    pub min_p: f32,
+    /// Keep tokens of typical surprise that together have this probability; 1 keeps all.
+    pub typical: f32,
+    /// Divides positive and multiplies negative scores of tokens already said; 1 does nothing.
+    pub repeat_penalty: f32,
+    /// How many of the last tokens the penalties look at; -1 is all of them, 0 none.
+    pub repeat_last_n: i32,
+    /// Taken off the score of a token already said.
+    pub presence_penalty: f32,
+    /// Taken off the score of a token for each time it was said.
+    pub frequency_penalty: f32,
+    /// Added to the scores of single tokens, before everything else. Minus infinity forbids a token.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Decides the draws; `None` takes a fresh one, which [`Sampler::seed`] tells.
+    pub seed: Option<u64>,
+}
+
+impl Default for SampleOptions {
+    fn default() -> Self {
+        Self {
+            temp: 0.8,
+            top_k: 40,
+            top_p: 0.95,
+            min_p: 0.05,
+            typical: 1.0,
+            repeat_penalty: 1.0,
+            repeat_last_n: 64,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
+            seed: None,
+        }
+    }
+}
+
+impl SampleOptions {
+    /// Refuses what has no meaning, naming the field. `n_vocab` bounds the ids of `logit_bias`.
+    pub fn validate(&self, n_vocab: usize) -> Result<()> {
+        let refuse = |field, why: String| Err(Error::Request { field, why });
+        let shares = [
+            ("top_p", self.top_p),
+            ("min_p", self.min_p),
+            ("typical", self.typical),
+        ];
+        let penalties = [
+            ("presence_penalty", self.presence_penalty),
+            ("frequency_penalty", self.frequency_penalty),
+        ];
+        if !self.temp.is_finite() || self.temp < 0.0 {
+            return refuse("temp", format!("must be 0 or more, not {}", self.temp));
+        }
+        for (field, value) in shares {
+            if !(0.0..=1.0).contains(&value) {
+                return refuse(field, format!("must be between 0 and 1, not {value}"));
+            }
+        }
+        if !self.repeat_penalty.is_finite() || self.repeat_penalty <= 0.0 {
+            return refuse(
+                "repeat_penalty",
+                format!("must be above 0, not {}", self.repeat_penalty),
+            );
+        }
+        if self.repeat_last_n < -1 {
+            return refuse(
+                "repeat_last_n",
+                format!(
+                    "must be -1 (all), 0 (off) or more, not {}",
+                    self.repeat_last_n
+                ),
+            );
+        }
+        for (field, value) in penalties {
+            if !value.is_finite() {
+                return refuse(field, format!("must be a finite number, not {value}"));
+            }
+        }
+        for &(id, bias) in &self.logit_bias {
+            if id as usize >= n_vocab {
+                return refuse(
+                    "logit_bias",
+                    format!("token {id} is not in the vocabulary of {n_vocab}"),
+                );
+            }
+            if bias.is_nan() || bias == f32::INFINITY {
+                return refuse(
+                    "logit_bias",
+                    format!("must be finite or -inf, not {bias} (token {id})"),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Chooses the tokens of one text.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    options: SampleOptions,
+    seed: u64,
+    random: Random,
+    penalties: Penalties,
+    /// The logits with bias and penalties, [n_vocab].
+    scores: Vec<f32>,
+    candidates: Candidates,
+}
+
+impl Sampler {
+    /// A sampler for logits of `n_vocab` tokens; nothing has been said yet.
+    pub fn new(options: &SampleOptions, n_vocab: usize) -> Result<Self> {
+        options.validate(n_vocab)?;
+        let seed = options.seed.unwrap_or_else(Random::fresh_seed);
+        Ok(Self {
+            seed,
+            random: Random::from_seed(seed),
+            penalties: Penalties::new(options),
+            scores: vec![0.0; n_vocab],
+            candidates: Candidates::default(),
+            options: options.clone(),
+        })
+    }
+
+    /// The seed in use: the one asked for, or the one that was drawn.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Takes note of a token of the text, of the prompt or of the answer. The penalties look back on these.
+    pub fn accept(&mut self, id: u32) {
+        self.penalties.accept(id);
+    }
+
+    /// Chooses the next token. It is not accepted yet.
+    ///
+    /// Logits that are not finite are an error: they mean a broken file or a broken computation, and any token
+    /// drawn from them would be noise.
+    pub fn sample(&mut self, logits: &[f32]) -> Result<u32> {
+        if logits.len() != self.scores.len() {
+            let why = format!(
+                "{} values for a vocabulary of {}",
+                logits.len(),
+                self.scores.len()
+            );
+            return Err(Error::Request {
+                field: "logits",
+                why,
+            });
+        }
+        if !all_finite(logits)
+            && let Some(token) = logits.iter().position(|value| !value.is_finite())
+        {
+            let (token, value) = (token as u32, logits[token]);
+            return Err(Error::NonFinite { token, value });
+        }
+        self.scores.copy_from_slice(logits);
+        self.adjust()?;
+
+        let options = &self.options;
+        if options.temp == 0.0 {
+            return best(&self.scores).ok_or_else(nothing_left);
+        }
+        let top_k = usize::try_from(options.top_k).unwrap_or(0);
+        if !self.candidates.fill(&self.scores, top_k) {
+            return Err(nothing_left());
+        }
+        self.candidates.typical(options.typical);
+        self.candidates.top_p(options.top_p);
+        self.candidates.min_p(options.min_p);
+        Ok(self.candidates.draw(options.temp, self.random.next_unit()))
+    }
+
+    /// Bias and penalties. A finite score may overflow here; that is told as what it is.
+    fn adjust(&mut self) -> Result<()> {
+        for &(id, bias) in &self.options.logit_bias {
+            let score = &mut self.scores[id as usize];
+            *score += bias;
+            if score.is_nan()
+                || *score == f32::INFINITY
+                || (*score == f32::NEG_INFINITY && bias.is_finite())
+            {
+                // Two biases on one token: once forbidden, it stays so.
+                if *score == f32::NEG_INFINITY && self.forbids(id) {
+                    continue;
+                }
+                let (token, value) = (id, self.scores[id as usize]);
+                return Err(Error::NonFinite { token, value });
+            }
+        }
+        match self.penalties.apply(&mut self.scores) {
+            Some(token) => Err(Error::NonFinite {
+                token,
+                value: self.scores[token as usize],
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn forbids(&self, id: u32) -> bool {
+        self.options.logit_bias.contains(&(id, f32::NEG_INFINITY))
+    }
+}
+
+fn nothing_left() -> Error {
+    Error::Request {
+        field: "logit_bias",
+        why: "forbids every token of the vocabulary".to_owned(),
+    }
+}
+
+/// Whether no value is NaN or infinite. All exponent bits are set in exactly those; the lanes let the compiler
+/// look at many values at once.
+fn all_finite(values: &[f32]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    let hit = |value: f32| u32::from(value.to_bits() & EXPONENT == EXPONENT);
+    let (chunks, tail) = values.as_chunks::<16>();
+    let mut hits = [0; 16];
+    for chunk in chunks {
+        for (lane, &value) in hits.iter_mut().zip(chunk) {
+            *lane |= hit(value);
+        }
+    }
+    hits.iter().all(|&lane| lane == 0) && tail.iter().all(|&value| hit(value) == 0)
+}
+
+/// The best score's token, the smallest id of equals; none if all are at minus infinity.
+fn best(scores: &[f32]) -> Option<u32> {
+    let mut best = f32::NEG_INFINITY;
+    let mut found = None;
+    for (block, values) in scores.chunks(64).enumerate() {
+        // Most blocks hold no new best: that is one comparison of the whole.
+        if !values
+            .iter()
+            .fold(false, |any, &score| any | (score > best))
+        {
+            continue;
+        }
+        for (i, &score) in values.iter().enumerate() {
+            if score > best {
+                (best, found) = (score, Some((block * 64 + i) as u32));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn plain(seed: u64) -> SampleOptions {
+        SampleOptions {
+            temp: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            seed: Some(seed),
+            ..SampleOptions::default()
+        }
+    }
+
+    #[test]
+    fn greedy_takes_the_first_of_equals() {
+        let options = SampleOptions {
+            temp: 0.0,
+            typical: 0.1,
+            ..SampleOptions::default()
+        };
+        let mut sampler = Sampler::new(&options, 200).unwrap();
+        let mut logits = vec![-1.0; 200];
+        (logits[150], logits[70], logits[71]) = (3.0, 3.0, 2.9);
+        assert_eq!(sampler.sample(&logits).unwrap(), 70);
+        assert_eq!(sampler.sample(&[f32::MIN; 200]).unwrap(), 0);
+    }
+
+    #[test]
+    fn frequencies_follow_the_probabilities() {
+        let mut sampler = Sampler::new(&plain(7), 4).unwrap();
+        let logits = [0.5_f32, 0.25, 0.125, 0.125].map(f32::ln);
+        let mut counts = [0_u32; 4];
+        for _ in 0..40_000 {
+            counts[sampler.sample(&logits).unwrap() as usize] += 1;
+        }
+        // Five standard deviations of a count are below 500.
+        for (count, expected) in counts.into_iter().zip([20_000, 10_000, 5_000, 5_000]) {
+            assert!(count.abs_diff(expected) < 500, "{counts:?}");
+        }
+    }
+
+    /// A change here changes every answer with a seed: see `random.rs`.
+    #[test]
+    fn recorded_draws() {
+        let options = SampleOptions {
+            seed: Some(42),
+            ..SampleOptions::default()
+        };
+        let mut sampler = Sampler::new(&options, 1000).unwrap();
+        let mut random = Random::from_seed(1);
+        let draws: Vec<u32> = (0..8)
+            .map(|_| {
+                let logits: Vec<f32> = (0..1000)
+                    .map(|_| (random.next_unit() * 4.0) as f32)
+                    .collect();
+                sampler.sample(&logits).unwrap()
+            })
+            .collect();
+        assert_eq!(draws, RECORDED);
+    }
+
+    const RECORDED: [u32; 8] = [0; 8];
+
+    #[test]
+    fn what_is_refused_names_the_field() {
+        type Change = fn(&mut SampleOptions);
+        let cases: &[(&str, Change)] = &[
+            ("temp", |o| o.temp = -1.0),
+            ("temp", |o| o.temp = f32::NAN),
+            ("temp", |o| o.temp = f32::INFINITY),
+            ("top_p", |o| o.top_p = 1.01),
+            ("top_p", |o| o.top_p = f32::NAN),
+            ("min_p", |o| o.min_p = -0.1),
+            ("typical", |o| o.typical = f32::INFINITY),
+            ("repeat_penalty", |o| o.repeat_penalty = 0.0),
+            ("repeat_penalty", |o| o.repeat_penalty = f32::NAN),
+            ("repeat_last_n", |o| o.repeat_last_n = -2),
+            ("presence_penalty", |o| {
+                o.presence_penalty = f32::NEG_INFINITY
+            }),
+            ("frequency_penalty", |o| o.frequency_penalty = f32::NAN),
+            ("logit_bias", |o| o.logit_bias = vec![(10, 0.0)]),
+            ("logit_bias", |o| o.logit_bias = vec![(0, f32::NAN)]),
+            ("logit_bias", |o| o.logit_bias = vec![(0, f32::INFINITY)]),
+        ];
+        for (field, change) in cases {
+            let mut options = SampleOptions::default();
+            change(&mut options);
+            let error = Sampler::new(&options, 10).unwrap_err();
+            assert!(error.to_string().contains(field), "{error}");
+        }
+    }
+
+    #[test]
+    fn broken_logits_end_the_request() {
+        for temp in [0.0, 0.8] {
+            let options = SampleOptions {
+                temp,
+                ..SampleOptions::default()
+            };
+            for (place, value) in [(0, f32::NAN), (99, f32::INFINITY), (31, f32::NEG_INFINITY)] {
+                let mut logits = vec![0.0; 100];
+                logits[place] = value;
+                let error = Sampler::new(&options, 100)
+                    .unwrap()
+                    .sample(&logits)
+                    .unwrap_err();
+                assert!(
+                    error.to_string().contains(&format!("token {place}")),
+                    "{error}"
+                );
+            }
+            let error = Sampler::new(&options, 100)
+                .unwrap()
+                .sample(&[0.0; 99])
+                .unwrap_err();
+            assert!(error.to_string().contains("logits"), "{error}");
+        }
+    }
+
+    #[test]
+    fn bias_forbids_and_forces() {
+        for temp in [0.0, 0.8] {
+            let mut options = SampleOptions {
+                temp,
+                ..SampleOptions::default()
+            };
+            options.logit_bias = vec![
+                (3, 100.0),
+                (1, f32::NEG_INFINITY),
+                (1, 5.0),
+                (1, f32::NEG_INFINITY),
+            ];
+            let mut sampler = Sampler::new(&options, 5).unwrap();
+            assert_eq!(sampler.sample(&[0.0, 90.0, 1.0, 0.0, 2.0]).unwrap(), 3);
+            options.logit_bias = (0..5).map(|id| (id, f32::NEG_INFINITY)).collect();
+            let error = Sampler::new(&options, 5)
+                .unwrap()
+                .sample(&[0.0; 5])
+                .unwrap_err();
+            assert!(error.to_string().contains("logit_bias"), "{error}");
+            options.logit_bias = vec![(2, f32::MAX)];
+            let error = Sampler::new(&options, 5)
+                .unwrap()
+                .sample(&[f32::MAX; 5])
+                .unwrap_err();
+            assert!(
+                matches!(error, Error::NonFinite { token: 2, .. }),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn penalties_turn_the_choice() {
+        let options = SampleOptions {
+            temp: 0.0,
+            repeat_penalty: 4.0,
+            ..SampleOptions::default()
+        };
+        let mut sampler = Sampler::new(&options, 3).unwrap();
+        let logits = [2.0, 1.0, -1.0];
+        assert_eq!(sampler.sample(&logits).unwrap(), 0);
+        sampler.accept(0);
+        assert_eq!(sampler.sample(&logits).unwrap(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_options_that_pass_sample_a_token(
+            logits in prop::collection::vec(-1e4_f32..1e4, 1..300),
+            temp in prop_oneof![Just(0.0_f32), 0.0_f32..5.0, Just(f32::MAX)],
+            top_k in -2_i32..400,
+            shares in prop::array::uniform3(0.0_f32..=1.0),
+            penalties in prop::array::uniform3(-10.0_f32..10.0),
+            last in -1_i32..100,
+            said in prop::collection::vec(0_u32..300, 0..200),
+            seed: u64,
+        ) {
+            let options = SampleOptions {
+                temp, top_k, top_p: shares[0], min_p: shares[1], typical: shares[2],
+                repeat_penalty: penalties[0].abs() + 0.01, presence_penalty: penalties[1], frequency_penalty: penalties[2],
+                repeat_last_n: last, logit_bias: vec![(0, penalties[0])], seed: Some(seed),
+            };
+            let mut first = Sampler::new(&options, logits.len()).unwrap();
+            let mut second = first.clone();
+            for &id in &said {
+                first.accept(id);
+                second.accept(id);
+            }
+            for _ in 0..3 {
+                let id = first.sample(&logits).unwrap();
+                prop_assert!((id as usize) < logits.len());
+                prop_assert_eq!(id, second.sample(&logits).unwrap());
+            }
+        }
+    }
+}
