@@ -352,3 +352,10 @@ fn alignment(path: &Path, metadata: &Metadata) -> Result<u32, Error> {
         Some(value) => Err(fault(format!("{} {value}", value.kind()))),
     }
 }
+
+/// Models and their data are shared between threads.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Gguf>();
+    shared::<TensorData>();
+};

@@ -430,7 +430,7 @@ mod tests {
             let given: Vec<u8> = (0..len).map(|i| i as u8).collect();
             let bytes = Bytes::from_vec(given.clone());
             assert_eq!(*bytes, *given);
-            assert!(len == 0 || bytes.as_ptr().addr() % ALIGN == 0);
+            assert!(len == 0 || bytes.as_ptr().addr().is_multiple_of(ALIGN));
         }
     }
 }

@@ -41,7 +41,7 @@ pub struct TensorInfo {
 impl TensorInfo {
     /// The number of values.
     pub fn elements(&self) -> u64 {
-        // Was computed with checks when the tensor was read, and fits.
+        // That it fits was made sure of when the tensor was read.
         self.dims.iter().product()
     }
 
@@ -78,18 +78,13 @@ pub(crate) fn size_of(kind: TensorType, dims: &[u64]) -> Result<u64, String> {
         ));
     }
     let too_big = || format!("shape {dims:?} is too big to count");
-    // Rows on their own, since they must fit even where rows are empty.
-    let rows = rest
-        .iter()
-        .try_fold(1u64, |n, &dim| n.checked_mul(dim))
+    // With zeros taken as ones: so the product of any of the dimensions, in any order, fits as well.
+    let fits = |n: &u64| *n <= isize::MAX as u64;
+    dims.iter()
+        .try_fold(1u64, |n, &dim| n.checked_mul(dim.max(1)))
+        .filter(fits)
         .ok_or_else(too_big)?;
-    let elements = cols.checked_mul(rows).ok_or_else(too_big)?;
-    if [cols, rows, elements]
-        .iter()
-        .any(|&n| n > isize::MAX as u64)
-    {
-        return Err(too_big());
-    }
+    let elements: u64 = cols * rest.iter().product::<u64>();
     (elements / block_len)
         .checked_mul(kind.block_bytes() as u64)
         .ok_or_else(too_big)

@@ -1,5 +1,6 @@
 //! Writes GGUF files.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -51,6 +52,8 @@ pub struct Writer {
     version: u32,
     alignment: u32,
     keys: Vec<(String, Value)>,
+    /// Where each key stands in `keys`.
+    by_key: HashMap<String, usize>,
     tensors: Vec<Tensor>,
 }
 
@@ -74,6 +77,7 @@ impl Writer {
             version: 3,
             alignment: DEFAULT_ALIGNMENT,
             keys: Vec::new(),
+            by_key: HashMap::new(),
             tensors: Vec::new(),
         }
     }
@@ -93,9 +97,12 @@ impl Writer {
     /// Sets a key, in place of an earlier value if there is one.
     pub fn set(&mut self, key: impl Into<String>, value: impl Into<Value>) -> &mut Writer {
         let (key, value) = (key.into(), value.into());
-        match self.keys.iter_mut().find(|(k, _)| *k == key) {
-            Some((_, old)) => *old = value,
-            None => self.keys.push((key, value)),
+        match self.by_key.get(&key) {
+            Some(&i) => self.keys[i].1 = value,
+            None => {
+                self.by_key.insert(key.clone(), self.keys.len());
+                self.keys.push((key, value));
+            }
         }
         self
     }
@@ -258,7 +265,7 @@ impl Writer {
                 ));
             }
         }
-        let mut names = std::collections::HashSet::new();
+        let mut names = HashSet::new();
         for tensor in &self.tensors {
             let fault = |problem| Err(fault("tensor", &tensor.name, problem));
             if tensor.name.is_empty() || tensor.name.len() as u64 > MAX_NAME {
