@@ -25,7 +25,7 @@ def smolq_logits(binary, model, tokens, arguments):
     with tempfile.TemporaryDirectory() as folder:
         ids, out = Path(folder) / "tokens.json", Path(folder) / "logits.npy"
         ids.write_text(json.dumps(tokens))
-        command = [binary, "logits", "-m", model, "--tokens", ids, "-o", out, *arguments]
+        command = [binary, "logits", model, "--tokens", ids, "-o", out, *arguments]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
