@@ -4,7 +4,7 @@
 //! no multiple of 16 are padded with zeros. Parallel work is rows by tokens, in register tiles, so the shape of a sum never
 //! depends on how many there are. For many tokens a few rows are widened to floats once and then meet every token.
 
-use crate::format::{F16, F32, Format};
+use crate::format::Float;
 use crate::isa::{Isa, Task};
 use crate::table::Work;
 use std::array::from_fn;
@@ -14,26 +14,6 @@ use std::marker::PhantomData;
 const ROWS: usize = 2;
 /// Tokens of a register tile.
 const TOKENS: usize = 3;
-
-/// A format whose blocks are single numbers.
-pub trait Float: Format {
-    /// Sixteen numbers as floats.
-    fn wide<I: Isa>(isa: I, from: &[Self::Block; 16]) -> I::Wide;
-}
-
-impl Float for F32 {
-    #[inline(always)]
-    fn wide<I: Isa>(isa: I, from: &[f32; 16]) -> I::Wide {
-        isa.wide(from)
-    }
-}
-
-impl Float for F16 {
-    #[inline(always)]
-    fn wide<I: Isa>(isa: I, from: &[u16; 16]) -> I::Wide {
-        isa.from_f16(from)
-    }
-}
 
 /// Sixteen numbers from `at`, zeros beyond the end.
 #[inline(always)]

@@ -17,11 +17,22 @@
 use crate::isa::Isa;
 use bytemuck::Pod;
 
+mod float;
+mod grid;
+mod grids;
+mod iq1;
 mod k;
 mod legacy;
+mod table4;
+mod ternary;
 
+pub use float::*;
+pub use grid::*;
+pub use iq1::*;
 pub use k::*;
 pub use legacy::*;
+pub use table4::*;
+pub use ternary::*;
 
 /// A block format: layout and definition.
 pub trait Format: 'static {
@@ -68,7 +79,8 @@ pub trait Super: Codes {
 
 /// The scales of a super-block, one integer for each 16 values.
 ///
-/// Bounds that keep every sum exact in 32 bits: `|scales[i]| * MAX <= 128 * 63` and `0 <= mins[i] <= 63`.
+/// Bounds that keep every sum exact: `|scales[i]| * MAX <= 128 * 64`, so that 256 products with inputs of up to `127 * 8` stay
+/// below `2^31`, and `0 <= mins[i] <= 63`.
 #[derive(Clone, Copy)]
 pub struct Header<I: Isa> {
     /// Float scale of the super-block.
@@ -121,60 +133,91 @@ macro_rules! block {
 }
 pub(crate) use block;
 
+/// One row for each format: its name in the field, its type here, and the walk it takes (`float`, `small` or `super`).
+/// Everything that enumerates formats is made from this list, by handing it to a macro.
 macro_rules! formats {
     ($callback:ident) => {
-        $callback! { (F32, F32, float), (F16, F16, float), (Q8_0, Q8_0, small), (Q4_0, Q4_0, small), (Q4_K, Q4K, super), (Q6_K, Q6K, super) }
+        $callback! {
+            (F32, F32, float),
+            (F16, F16, float),
+            (BF16, BF16, float),
+            (Q4_0, Q4_0, small),
+            (Q4_1, Q4_1, small),
+            (Q5_0, Q5_0, small),
+            (Q5_1, Q5_1, small),
+            (Q8_0, Q8_0, small),
+            (IQ4_NL, IQ4NL, small),
+            (MXFP4, MXFP4, small),
+            (Q2_K, Q2K, super),
+            (Q3_K, Q3K, super),
+            (Q4_K, Q4K, super),
+            (Q5_K, Q5K, super),
+            (Q6_K, Q6K, super),
+            (IQ4_XS, IQ4XS, super),
+            (IQ3_XXS, IQ3XXS, super),
+            (IQ3_S, IQ3S, super),
+            (IQ2_XXS, IQ2XXS, super),
+            (IQ2_XS, IQ2XS, super),
+            (IQ2_S, IQ2S, super),
+            (IQ1_S, IQ1S, super),
+            (IQ1_M, IQ1M, super),
+            (TQ1_0, TQ1_0, super),
+            (TQ2_0, TQ2_0, super),
+        }
     };
 }
 pub(crate) use formats;
 
 macro_rules! ids {
     ($(($variant:ident, $format:ident, $family:ident)),+ $(,)?) => {
-        /// The formats.
+        /// A format, as a value.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
         #[allow(missing_docs, non_camel_case_types, reason = "the field's names")]
         pub enum FormatId { $($variant),+ }
+
         impl FormatId {
-            /// All.
+            /// Every format.
             pub const ALL: &[FormatId] = &[$(FormatId::$variant),+];
-            /// Name.
-            pub fn name(self) -> &'static str { match self { $(FormatId::$variant => stringify!($variant)),+ } }
+
+            /// The name in the field: `Q4_K`.
+            pub fn name(self) -> &'static str {
+                match self { $(FormatId::$variant => stringify!($variant)),+ }
+            }
+
             /// Values in a block.
-            pub fn block_len(self) -> usize { match self { $(FormatId::$variant => $format::LEN),+ } }
+            pub fn block_len(self) -> usize {
+                match self { $(FormatId::$variant => $format::LEN),+ }
+            }
+
             /// Bytes of a block.
-            pub fn block_bytes(self) -> usize { match self { $(FormatId::$variant => size_of::<<$format as Format>::Block>()),+ } }
+            pub fn block_bytes(self) -> usize {
+                match self { $(FormatId::$variant => size_of::<<$format as Format>::Block>()),+ }
+            }
         }
-        /// Dequantizes.
+
+        /// Writes the values of whole blocks to `out`.
+        ///
+        /// # Panics
+        /// If `bytes` are not whole, aligned blocks, or `out` is not as long as their values.
         pub fn dequantize(format: FormatId, bytes: &[u8], out: &mut [f32]) {
-            match format { $(FormatId::$variant => {
-                let blocks: &[<$format as Format>::Block] = bytemuck::cast_slice(bytes);
-                for (b, o) in blocks.iter().zip(out.chunks_exact_mut($format::LEN)) { $format::dequantize(b, o) }
-            }),+ }
+            match format {
+                $(FormatId::$variant => dequantize_blocks::<$format>(bytes, out)),+
+            }
         }
     };
 }
 formats!(ids);
-impl std::fmt::Display for FormatId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{self:?}")
-    }
-}
-/// f32
-pub struct F32;
-impl Format for F32 {
-    type Block = f32;
-    const LEN: usize = 1;
-    fn dequantize(b: &f32, out: &mut [f32]) {
-        out[0] = *b;
+
+fn dequantize_blocks<F: Format>(bytes: &[u8], out: &mut [f32]) {
+    let blocks: &[F::Block] = bytemuck::cast_slice(bytes);
+    assert_eq!(out.len(), blocks.len() * F::LEN, "an output as long as the values");
+    for (block, out) in blocks.iter().zip(out.chunks_exact_mut(F::LEN)) {
+        F::dequantize(block, out);
     }
 }
 
-/// f16
-pub struct F16;
-impl Format for F16 {
-    type Block = u16;
-    const LEN: usize = 1;
-    fn dequantize(b: &u16, out: &mut [f32]) {
-        out[0] = f16(*b);
+impl std::fmt::Display for FormatId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
     }
 }

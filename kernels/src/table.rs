@@ -4,8 +4,8 @@
 //! ranges of one or more matrices that share their inputs.
 
 use crate::dot::{FEW, STREAMS, SmallFew, SuperFew, stream_rows};
-use crate::float::{Float, FloatRows};
-use crate::format::{FormatId, Small, Super};
+use crate::float::FloatRows;
+use crate::format::{Float, FormatId, Small, Super};
 use crate::input::{InputKind, Inputs};
 use crate::isa::shared::{ColsMut, Shared};
 use crate::isa::{Isa, Level, with_isa};

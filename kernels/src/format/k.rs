@@ -152,3 +152,237 @@ impl Super for Q6K {
         }
     }
 }
+
+block! {
+    /// 5-bit super-block, as [`BlockQ4K`] with a fifth bit (5.5 bits per weight).
+    BlockQ5K[176] {
+        /// Scale of the scales, f16.
+        d: u16,
+        /// Scale of the minimums, f16.
+        dmin: u16,
+        /// Eight 6-bit scales and eight 6-bit minimums, see [`scales6`].
+        scales: [u8; 12],
+        /// Fifth bits: bit `i` of `qh[j]` belongs to value `32 i + j`.
+        qh: [u8; 32],
+        /// Nibbles.
+        qs: [u8; 128],
+    }
+}
+
+/// `d * scale * q - dmin * min`, q in 0..=31.
+pub struct Q5K;
+
+impl Format for Q5K {
+    type Block = BlockQ5K;
+    const LEN: usize = 256;
+    fn dequantize(block: &BlockQ5K, out: &mut [f32]) {
+        let (d, dmin) = (f16(block.d), f16(block.dmin));
+        let (scales, mins) = scales6(&block.scales);
+        for (i, y) in out.iter_mut().enumerate() {
+            let byte = block.qs[i / 64 * 32 + i % 32];
+            let low = if i / 32 % 2 == 0 { byte & 15 } else { byte >> 4 };
+            let q = low | (block.qh[i % 32] >> (i / 32) & 1) << 4;
+            *y = d * f32::from(scales[i / 32]) * f32::from(q) - dmin * f32::from(mins[i / 32]);
+        }
+    }
+}
+
+impl Codes for Q5K {
+    const SIGNED: bool = false;
+    const OFFSET: i16 = 0;
+    const MAX: u8 = 31;
+    #[inline(always)]
+    fn codes<I: Isa>(isa: I, block: &BlockQ5K, i: usize) -> I::Bytes {
+        let packed = isa.bytes(b32(&block.qs, i / 2 * 32));
+        let low = if i.is_multiple_of(2) { packed } else { isa.shr::<4>(packed) };
+        let high = isa.bytes(&block.qh);
+        // Bit i to bit 4.
+        let high = match i {
+            0 => isa.shl::<4>(high),
+            1 => isa.shl::<3>(high),
+            2 => isa.shl::<2>(high),
+            3 => isa.shl::<1>(high),
+            4 => high,
+            5 => isa.shr::<1>(high),
+            6 => isa.shr::<2>(high),
+            _ => isa.shr::<3>(high),
+        };
+        isa.or(isa.and(low, isa.splat(15)), isa.and(high, isa.splat(16)))
+    }
+}
+
+impl Super for Q5K {
+    const MINS: bool = true;
+    const WIDE: bool = true;
+    #[inline(always)]
+    fn header<I: Isa>(isa: I, block: &BlockQ5K) -> Header<I> {
+        let (scales, mins) = scales6(&block.scales);
+        Header {
+            d: isa.half(block.d),
+            dmin: isa.half(block.dmin),
+            scales: isa.doubled(scales),
+            mins: isa.doubled(mins),
+        }
+    }
+}
+
+/// Pairs of bits `2 plane ..` of 32 bytes.
+#[inline(always)]
+pub(crate) fn plane<I: Isa>(isa: I, packed: &[u8; 32], plane: usize) -> I::Bytes {
+    let packed = isa.bytes(packed);
+    let shifted = match plane {
+        0 => packed,
+        1 => isa.shr::<2>(packed),
+        2 => isa.shr::<4>(packed),
+        _ => isa.shr::<6>(packed),
+    };
+    isa.and(shifted, isa.splat(3))
+}
+
+block! {
+    /// 2-bit super-block with 4-bit scales and minimums for each 16 values (2.625 bits per weight).
+    BlockQ2K[84] {
+        /// Scale (low nibble) and minimum (high) of each 16 values.
+        scales: [u8; 16],
+        /// `qs[32 h + j]` holds values `128 h + 32 i + j` at bit `2 i`.
+        qs: [u8; 64],
+        /// Scale of the scales, f16.
+        d: u16,
+        /// Scale of the minimums, f16.
+        dmin: u16,
+    }
+}
+
+/// `d * scale * q - dmin * min`, q in 0..=3.
+pub struct Q2K;
+
+impl Format for Q2K {
+    type Block = BlockQ2K;
+    const LEN: usize = 256;
+    fn dequantize(block: &BlockQ2K, out: &mut [f32]) {
+        let (d, dmin) = (f16(block.d), f16(block.dmin));
+        for (i, y) in out.iter_mut().enumerate() {
+            let q = block.qs[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
+            let scale = block.scales[i / 16];
+            *y = d * f32::from(scale & 15) * f32::from(q) - dmin * f32::from(scale >> 4);
+        }
+    }
+}
+
+impl Codes for Q2K {
+    const SIGNED: bool = false;
+    const OFFSET: i16 = 0;
+    const MAX: u8 = 3;
+    #[inline(always)]
+    fn codes<I: Isa>(isa: I, block: &BlockQ2K, i: usize) -> I::Bytes {
+        plane(isa, b32(&block.qs, i / 4 * 32), i % 4)
+    }
+}
+
+impl Super for Q2K {
+    const MINS: bool = true;
+    const WIDE: bool = false;
+    #[inline(always)]
+    fn header<I: Isa>(isa: I, block: &BlockQ2K) -> Header<I> {
+        let (mut scales, mut mins) = ([0; 16], [0; 16]);
+        for i in 0..16 {
+            scales[i] = (block.scales[i] & 15) as i8;
+            mins[i] = (block.scales[i] >> 4) as i8;
+        }
+        Header {
+            d: isa.half(block.d),
+            dmin: isa.half(block.dmin),
+            scales: isa.widened(&scales),
+            mins: isa.widened(&mins),
+        }
+    }
+}
+
+block! {
+    /// 3-bit super-block with signed 6-bit scales for each 16 values (3.4375 bits per weight).
+    BlockQ3K[110] {
+        /// High bits: bit `i` of `hmask[j]` belongs to value `32 i + j`.
+        hmask: [u8; 32],
+        /// Low pairs of bits, as in [`BlockQ2K`].
+        qs: [u8; 64],
+        /// Sixteen 6-bit scales, 32 too large: low nibbles in bytes 0..8 (of scales 0..8 low, 8..16 high), top pairs in bytes
+        /// 8..12 (of scales `j`, `4 + j`, `8 + j`, `12 + j` in byte `8 + j`).
+        scales: [u8; 12],
+        /// Scale of the scales, f16.
+        d: u16,
+    }
+}
+
+/// `d * (scale - 32) * (q - 4)`, q in 0..=7.
+pub struct Q3K;
+
+impl BlockQ3K {
+    /// The scales, -32..=31.
+    #[inline(always)]
+    fn unpacked(&self) -> [i8; 16] {
+        let s = &self.scales;
+        let word = |at: usize| u32::from_le_bytes([s[at], s[at + 1], s[at + 2], s[at + 3]]);
+        let (a, b, top) = (word(0), word(4), word(8));
+        const LOW4: u32 = 0x0f0f_0f0f;
+        const PAIR: u32 = 0x0303_0303;
+        let words = [
+            a & LOW4 | (top & PAIR) << 4,
+            b & LOW4 | (top >> 2 & PAIR) << 4,
+            a >> 4 & LOW4 | (top >> 4 & PAIR) << 4,
+            b >> 4 & LOW4 | (top >> 6 & PAIR) << 4,
+        ];
+        let mut scales = [0; 16];
+        for (scales, word) in scales.chunks_exact_mut(4).zip(words) {
+            for (scale, byte) in scales.iter_mut().zip(word.to_le_bytes()) {
+                *scale = byte as i8 - 32;
+            }
+        }
+        scales
+    }
+}
+
+impl Format for Q3K {
+    type Block = BlockQ3K;
+    const LEN: usize = 256;
+    fn dequantize(block: &BlockQ3K, out: &mut [f32]) {
+        let d = f16(block.d);
+        let scales = block.unpacked();
+        for (i, y) in out.iter_mut().enumerate() {
+            let low = block.qs[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
+            let high = block.hmask[i % 32] >> (i / 32) & 1;
+            *y = d * f32::from(scales[i / 16]) * f32::from(i16::from(low | high << 2) - 4);
+        }
+    }
+}
+
+impl Codes for Q3K {
+    const SIGNED: bool = false;
+    const OFFSET: i16 = 4;
+    const MAX: u8 = 7;
+    #[inline(always)]
+    fn codes<I: Isa>(isa: I, block: &BlockQ3K, i: usize) -> I::Bytes {
+        let low = plane(isa, b32(&block.qs, i / 4 * 32), i % 4);
+        let high = isa.bytes(&block.hmask);
+        // Bit i to bit 2.
+        let high = match i {
+            0 => isa.shl::<2>(high),
+            1 => isa.shl::<1>(high),
+            2 => high,
+            3 => isa.shr::<1>(high),
+            4 => isa.shr::<2>(high),
+            5 => isa.shr::<3>(high),
+            6 => isa.shr::<4>(high),
+            _ => isa.shr::<5>(high),
+        };
+        isa.or(low, isa.and(high, isa.splat(4)))
+    }
+}
+
+impl Super for Q3K {
+    const MINS: bool = false;
+    const WIDE: bool = false;
+    #[inline(always)]
+    fn header<I: Isa>(isa: I, block: &BlockQ3K) -> Header<I> {
+        Header { d: isa.half(block.d), dmin: 0.0, scales: isa.widened(&block.unpacked()), mins: isa.splat_short(0) }
+    }
+}

@@ -1,4 +1,4 @@
-//! The small blocks of 32 from before the K-quants: Q8_0 and Q4_0.
+//! The small blocks of 32 from before the K-quants: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0.
 
 use super::*;
 
@@ -84,5 +84,150 @@ impl Small for Q4_0 {
     #[inline(always)]
     fn header<I: Isa>(isa: I, block: &BlockQ4_0) -> (f32, f32) {
         (isa.half(block.d), 0.0)
+    }
+}
+
+block! {
+    /// 32 nibbles, a scale and a minimum (5 bits per weight).
+    BlockQ4_1[20] {
+        /// Scale, f16.
+        d: u16,
+        /// Minimum, f16.
+        m: u16,
+        /// Nibbles.
+        qs: [u8; 16],
+    }
+}
+
+/// `d * q + m`, q in 0..=15.
+pub struct Q4_1;
+
+impl Format for Q4_1 {
+    type Block = BlockQ4_1;
+    const LEN: usize = 32;
+    fn dequantize(block: &BlockQ4_1, out: &mut [f32]) {
+        let (d, m) = (f16(block.d), f16(block.m));
+        for (j, q) in block.qs.into_iter().enumerate() {
+            out[j] = d * f32::from(q & 15) + m;
+            out[j + 16] = d * f32::from(q >> 4) + m;
+        }
+    }
+}
+
+impl Codes for Q4_1 {
+    const SIGNED: bool = false;
+    const OFFSET: i16 = 0;
+    const MAX: u8 = 15;
+    #[inline(always)]
+    fn codes<I: Isa>(isa: I, block: &BlockQ4_1, _: usize) -> I::Bytes {
+        isa.nibbles(&block.qs)
+    }
+}
+
+impl Small for Q4_1 {
+    const MIN: bool = true;
+    #[inline(always)]
+    fn header<I: Isa>(isa: I, block: &BlockQ4_1) -> (f32, f32) {
+        (isa.half(block.d), isa.half(block.m))
+    }
+}
+
+block! {
+    /// 32 values of five bits and a scale (5.5 bits per weight).
+    BlockQ5_0[22] {
+        /// Scale, f16.
+        d: u16,
+        /// Fifth bits: bit `j` of the little-endian number belongs to value `j`.
+        qh: [u8; 4],
+        /// Nibbles.
+        qs: [u8; 16],
+    }
+}
+
+/// `d * (q - 16)`, q in 0..=31.
+pub struct Q5_0;
+
+impl Format for Q5_0 {
+    type Block = BlockQ5_0;
+    const LEN: usize = 32;
+    fn dequantize(block: &BlockQ5_0, out: &mut [f32]) {
+        let d = f16(block.d);
+        let high = u32::from_le_bytes(block.qh);
+        for (j, q) in block.qs.into_iter().enumerate() {
+            let low = q & 15 | (high >> j & 1) as u8 * 16;
+            let top = q >> 4 | (high >> (j + 16) & 1) as u8 * 16;
+            out[j] = d * f32::from(i16::from(low) - 16);
+            out[j + 16] = d * f32::from(i16::from(top) - 16);
+        }
+    }
+}
+
+impl Codes for Q5_0 {
+    const SIGNED: bool = false;
+    const OFFSET: i16 = 16;
+    const MAX: u8 = 31;
+    #[inline(always)]
+    fn codes<I: Isa>(isa: I, block: &BlockQ5_0, _: usize) -> I::Bytes {
+        let fifth = isa.and(isa.bits(u32::from_le_bytes(block.qh)), isa.splat(16));
+        isa.or(isa.nibbles(&block.qs), fifth)
+    }
+}
+
+impl Small for Q5_0 {
+    const MIN: bool = false;
+    #[inline(always)]
+    fn header<I: Isa>(isa: I, block: &BlockQ5_0) -> (f32, f32) {
+        (isa.half(block.d), 0.0)
+    }
+}
+
+block! {
+    /// 32 values of five bits, a scale and a minimum (6 bits per weight).
+    BlockQ5_1[24] {
+        /// Scale, f16.
+        d: u16,
+        /// Minimum, f16.
+        m: u16,
+        /// Fifth bits: bit `j` of the little-endian number belongs to value `j`.
+        qh: [u8; 4],
+        /// Nibbles.
+        qs: [u8; 16],
+    }
+}
+
+/// `d * q + m`, q in 0..=31.
+pub struct Q5_1;
+
+impl Format for Q5_1 {
+    type Block = BlockQ5_1;
+    const LEN: usize = 32;
+    fn dequantize(block: &BlockQ5_1, out: &mut [f32]) {
+        let (d, m) = (f16(block.d), f16(block.m));
+        let high = u32::from_le_bytes(block.qh);
+        for (j, q) in block.qs.into_iter().enumerate() {
+            let low = q & 15 | (high >> j & 1) as u8 * 16;
+            let top = q >> 4 | (high >> (j + 16) & 1) as u8 * 16;
+            out[j] = d * f32::from(low) + m;
+            out[j + 16] = d * f32::from(top) + m;
+        }
+    }
+}
+
+impl Codes for Q5_1 {
+    const SIGNED: bool = false;
+    const OFFSET: i16 = 0;
+    const MAX: u8 = 31;
+    #[inline(always)]
+    fn codes<I: Isa>(isa: I, block: &BlockQ5_1, _: usize) -> I::Bytes {
+        let fifth = isa.and(isa.bits(u32::from_le_bytes(block.qh)), isa.splat(16));
+        isa.or(isa.nibbles(&block.qs), fifth)
+    }
+}
+
+impl Small for Q5_1 {
+    const MIN: bool = true;
+    #[inline(always)]
+    fn header<I: Isa>(isa: I, block: &BlockQ5_1) -> (f32, f32) {
+        (isa.half(block.d), isa.half(block.m))
     }
 }
