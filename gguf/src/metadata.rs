@@ -1,7 +1,7 @@
 //! The keys of a model and their values.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::cursor::Cursor;
 use crate::error::{DAMAGED, Error, show};
@@ -28,10 +28,12 @@ pub struct Metadata {
 impl Metadata {
     /// Reads `n` keys, a number that was compared with the bytes left.
     pub(crate) fn read(bytes: &Bytes, cursor: &mut Cursor<'_>, n: u64) -> Result<Metadata, Error> {
-        let mut entries = Vec::new();
+        let mut entries: Vec<(Box<str>, Value)> = Vec::new();
+        let mut places = Vec::new();
         let mut previous: Option<Box<str>> = None;
         for i in 0..n {
             let at = cursor.pos();
+            places.push(at);
             let place = || match &previous {
                 None => format!("name of key 1 of {n}"),
                 Some(previous) => format!(
@@ -65,27 +67,18 @@ impl Metadata {
             previous = Some(key.into());
             entries.push((key.into(), value));
         }
-        Metadata::new(cursor.path(), entries).map_err(|key| {
-            let place = || format!("key {}", show(key.as_bytes()));
-            cursor.fault(
-                cursor.pos(),
-                &place,
-                "is given twice; convert the model again".into(),
-            )
-        })
-    }
 
-    /// Fails with the key that is there twice.
-    fn new(path: &Path, entries: Vec<(Box<str>, Value)>) -> Result<Metadata, Box<str>> {
         // At most MAX_KEYS, so they fit.
         let mut by_key: Vec<u32> = (0..entries.len() as u32).collect();
-        let key = |i: u32| &*entries[i as usize].0;
-        by_key.sort_unstable_by_key(|&i| key(i));
+        let key = |i: u32| -> &str { &entries[i as usize].0 };
+        by_key.sort_unstable_by_key(|&i| (key(i), i));
         if let Some(pair) = by_key.windows(2).find(|pair| key(pair[0]) == key(pair[1])) {
-            return Err(key(pair[0]).into());
+            let place = || format!("key {}", show(key(pair[1]).as_bytes()));
+            let problem = "is given twice; convert the model again".into();
+            return Err(cursor.fault(places[pair[1] as usize], &place, problem));
         }
         Ok(Metadata {
-            path: path.to_owned(),
+            path: cursor.path().to_owned(),
             entries,
             by_key,
         })

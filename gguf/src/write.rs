@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, show};
 use crate::metadata::{MAX_KEY, MAX_KEYS};
-use crate::tensor::{MAX_DIMS, MAX_NAME, MAX_TENSORS, size_of};
+use crate::tensor::{MAX_DIMS, MAX_NAME, MAX_TENSORS, TensorData, size_of};
 use crate::types::TensorType;
 use crate::value::{Value, encode_string};
 use crate::{ALIGNMENT_KEY, ALIGNMENTS, DEFAULT_ALIGNMENT};
 
-/// Where the bytes of a tensor come from when the file is written: a `Vec<u8>`, or a closure that writes them, so that a
-/// file may be larger than memory.
+/// Where the bytes of a tensor come from when the file is written: a `Vec<u8>`, the data of another model's tensor, or a
+/// closure that writes them, so that a file may be larger than memory.
 ///
 /// ```
 /// # use smolq_gguf::{TensorType, Writer};
@@ -32,6 +32,12 @@ pub trait TensorSource {
 }
 
 impl TensorSource for Vec<u8> {
+    fn write_to(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(self)
+    }
+}
+
+impl TensorSource for TensorData {
     fn write_to(&mut self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(self)
     }

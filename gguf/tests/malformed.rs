@@ -81,7 +81,7 @@ fn cases() -> Vec<Case> {
         case("value type -1", key(u32::MAX).zeros(9), &["at byte 33: key \"k\": unknown value type 4294967295"]),
         case("value cut short", Raw::header(0, 1).key("key", U32).u8(0), &["at byte 39: key \"key\": 4 bytes should follow", "only 1 more"]),
         case("bool 2", key(BOOL).u8(2), &["at byte 37: key \"k\": a bool must be 0 or 1, found 2"]),
-        case("duplicate key", Raw::header(0, 2).key("k", U8).u8(0).key("k", U32).u32(0), &["key \"k\": is given twice"]),
+        case("duplicate key", Raw::header(0, 2).key("k", U8).u8(0).key("k", U32).u32(0), &["at byte 38: key \"k\": is given twice"]),
         case("hostile key", Raw::header(0, 1).key("k\n\x1b[2J\0", 99).u8(0), &["key \"k\\n\\u{1b}[2J\\u{0}\": unknown value type 99"]),
         // Strings.
         case("string length -1", key(STRING).u64(max).zeros(8), &["at byte 37: key \"k\": a string of 18446744073709551615 bytes", "only 8 more"]),

@@ -14,10 +14,23 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let metadata = gguf.metadata();
     let mut writer = Writer::new();
-    writer.version(gguf.version()).alignment(gguf.alignment() as u32);
+    writer
+        .version(gguf.version())
+        .alignment(gguf.alignment() as u32);
     for (key, value) in metadata.iter() {
-        let _ = (value.to_string(), metadata.u64(key), metadata.f32(key), metadata.bool(key), metadata.str(key));
-        let _ = (metadata.opt_strings(key), metadata.opt_f32s(key), metadata.opt_i32s(key), metadata.opt_u32s(key));
+        let _ = (
+            value.to_string(),
+            metadata.u64(key),
+            metadata.f32(key),
+            metadata.bool(key),
+            metadata.str(key),
+        );
+        let _ = (
+            metadata.opt_strings(key),
+            metadata.opt_f32s(key),
+            metadata.opt_i32s(key),
+            metadata.opt_u32s(key),
+        );
         if let Some(array) = value.as_array() {
             assert_eq!(array.iter().count(), array.len());
         }
@@ -26,8 +39,16 @@ fuzz_target!(|bytes: &[u8]| {
     for tensor in gguf.tensors() {
         let data = gguf.data(tensor);
         assert_eq!(data.len() as u64, tensor.bytes);
-        assert_eq!(tensor.elements(), tensor.cols() as u64 * tensor.rows() as u64);
-        writer.tensor(tensor.name.as_str(), tensor.kind, &tensor.dims, data.to_vec());
+        assert_eq!(
+            tensor.elements(),
+            tensor.cols() as u64 * tensor.rows() as u64
+        );
+        writer.tensor(
+            tensor.name.as_str(),
+            tensor.kind,
+            &tensor.dims,
+            data.to_vec(),
+        );
     }
     // What can be read can be written and read again.
     let again = Gguf::from_bytes("again", writer.to_vec().unwrap()).unwrap();
