@@ -210,7 +210,11 @@ formats!(ids);
 
 fn dequantize_blocks<F: Format>(bytes: &[u8], out: &mut [f32]) {
     let blocks: &[F::Block] = bytemuck::cast_slice(bytes);
-    assert_eq!(out.len(), blocks.len() * F::LEN, "an output as long as the values");
+    assert_eq!(
+        out.len(),
+        blocks.len() * F::LEN,
+        "an output as long as the values"
+    );
     for (block, out) in blocks.iter().zip(out.chunks_exact_mut(F::LEN)) {
         F::dequantize(block, out);
     }

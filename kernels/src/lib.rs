@@ -22,9 +22,9 @@ mod dot;
 mod float;
 pub mod format;
 pub mod input;
-pub mod isa;
+mod isa;
 pub mod ops;
-pub mod panel;
+mod panel;
 pub mod pool;
 mod table;
 

@@ -53,7 +53,10 @@ fn even_signs(seven: u32) -> u32 {
 /// Four groups of seven signs, as 32.
 #[inline(always)]
 fn signs_of_28(bits: u32) -> u32 {
-    even_signs(bits) | even_signs(bits >> 7) << 8 | even_signs(bits >> 14) << 16 | even_signs(bits >> 21) << 24
+    even_signs(bits)
+        | even_signs(bits >> 7) << 8
+        | even_signs(bits >> 14) << 16
+        | even_signs(bits >> 21) << 24
 }
 
 /// `codes`, negated where a sign bit is set.
@@ -142,7 +145,12 @@ impl Super for IQ2XXS {
         for (i, scale) in scales.iter_mut().enumerate() {
             *scale = block.scale(i);
         }
-        Header { d: isa.half(block.d) * 0.125, dmin: 0.0, scales: isa.widened(&scales), mins: isa.splat_short(0) }
+        Header {
+            d: isa.half(block.d) * 0.125,
+            dmin: 0.0,
+            scales: isa.widened(&scales),
+            mins: isa.splat_short(0),
+        }
     }
 }
 
@@ -218,7 +226,12 @@ impl Super for IQ2XS {
         for (i, scale) in scales.iter_mut().enumerate() {
             *scale = block.scale(i);
         }
-        Header { d: isa.half(block.d) * 0.125, dmin: 0.0, scales: isa.widened(&scales), mins: isa.splat_short(0) }
+        Header {
+            d: isa.half(block.d) * 0.125,
+            dmin: 0.0,
+            scales: isa.widened(&scales),
+            mins: isa.splat_short(0),
+        }
     }
 }
 
@@ -296,7 +309,12 @@ impl Super for IQ2S {
         for (i, scale) in scales.iter_mut().enumerate() {
             *scale = block.scale(i);
         }
-        Header { d: isa.half(block.d) * 0.125, dmin: 0.0, scales: isa.widened(&scales), mins: isa.splat_short(0) }
+        Header {
+            d: isa.half(block.d) * 0.125,
+            dmin: 0.0,
+            scales: isa.widened(&scales),
+            mins: isa.splat_short(0),
+        }
     }
 }
 
@@ -369,7 +387,12 @@ impl Super for IQ3XXS {
         for (i, scale) in scales.iter_mut().enumerate() {
             *scale = block.scale(i);
         }
-        Header { d: isa.half(block.d) * 0.25, dmin: 0.0, scales: isa.widened(&scales), mins: isa.splat_short(0) }
+        Header {
+            d: isa.half(block.d) * 0.25,
+            dmin: 0.0,
+            scales: isa.widened(&scales),
+            mins: isa.splat_short(0),
+        }
     }
 }
 
@@ -447,6 +470,11 @@ impl Super for IQ3S {
         for (i, scale) in scales.iter_mut().enumerate() {
             *scale = block.scale(i);
         }
-        Header { d: isa.half(block.d) * 1.0, dmin: 0.0, scales: isa.widened(&scales), mins: isa.splat_short(0) }
+        Header {
+            d: isa.half(block.d) * 1.0,
+            dmin: 0.0,
+            scales: isa.widened(&scales),
+            mins: isa.splat_short(0),
+        }
     }
 }

@@ -59,7 +59,12 @@ fn header<I: Isa>(isa: I, block: &impl Entries) -> Header<I> {
     for (i, scale) in scales.iter_mut().enumerate() {
         *scale = block.scale(i);
     }
-    Header { d: isa.half(block.d()) * 0.125, dmin: 0.0, scales: isa.widened(&scales), mins: isa.splat_short(0) }
+    Header {
+        d: isa.half(block.d()) * 0.125,
+        dmin: 0.0,
+        scales: isa.widened(&scales),
+        mins: isa.splat_short(0),
+    }
 }
 
 block! {
@@ -79,7 +84,10 @@ impl Entries for BlockIQ1S {
     fn entry(&self, i: usize) -> (usize, i8) {
         let qh = self.qh[i / 4];
         let high = usize::from(qh >> (3 * (i % 4)) & 7);
-        (usize::from(self.qs[i]) | high << 8, if qh & 0x8000 == 0 { 1 } else { -1 })
+        (
+            usize::from(self.qs[i]) | high << 8,
+            if qh & 0x8000 == 0 { 1 } else { -1 },
+        )
     }
     #[inline(always)]
     fn scale(&self, i: usize) -> i8 {
@@ -107,7 +115,10 @@ impl Entries for BlockIQ1M {
     #[inline(always)]
     fn entry(&self, i: usize) -> (usize, i8) {
         let nibble = self.qh[i / 2] >> (4 * (i % 2));
-        (usize::from(self.qs[i]) | usize::from(nibble & 7) << 8, if nibble & 8 == 0 { 1 } else { -1 })
+        (
+            usize::from(self.qs[i]) | usize::from(nibble & 7) << 8,
+            if nibble & 8 == 0 { 1 } else { -1 },
+        )
     }
     #[inline(always)]
     fn scale(&self, i: usize) -> i8 {

@@ -180,7 +180,11 @@ impl Format for Q5K {
         let (scales, mins) = scales6(&block.scales);
         for (i, y) in out.iter_mut().enumerate() {
             let byte = block.qs[i / 64 * 32 + i % 32];
-            let low = if i / 32 % 2 == 0 { byte & 15 } else { byte >> 4 };
+            let low = if i / 32 % 2 == 0 {
+                byte & 15
+            } else {
+                byte >> 4
+            };
             let q = low | (block.qh[i % 32] >> (i / 32) & 1) << 4;
             *y = d * f32::from(scales[i / 32]) * f32::from(q) - dmin * f32::from(mins[i / 32]);
         }
@@ -194,7 +198,11 @@ impl Codes for Q5K {
     #[inline(always)]
     fn codes<I: Isa>(isa: I, block: &BlockQ5K, i: usize) -> I::Bytes {
         let packed = isa.bytes(b32(&block.qs, i / 2 * 32));
-        let low = if i.is_multiple_of(2) { packed } else { isa.shr::<4>(packed) };
+        let low = if i.is_multiple_of(2) {
+            packed
+        } else {
+            isa.shr::<4>(packed)
+        };
         let high = isa.bytes(&block.qh);
         // Bit i to bit 4.
         let high = match i {
@@ -383,6 +391,11 @@ impl Super for Q3K {
     const WIDE: bool = false;
     #[inline(always)]
     fn header<I: Isa>(isa: I, block: &BlockQ3K) -> Header<I> {
-        Header { d: isa.half(block.d), dmin: 0.0, scales: isa.widened(&block.unpacked()), mins: isa.splat_short(0) }
+        Header {
+            d: isa.half(block.d),
+            dmin: 0.0,
+            scales: isa.widened(&block.unpacked()),
+            mins: isa.splat_short(0),
+        }
     }
 }

@@ -3,7 +3,9 @@
 use super::*;
 
 /// Values of IQ4_NL and IQ4_XS, denser near zero.
-const IQ4: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+const IQ4: [i8; 16] = [
+    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
+];
 
 /// Twice the values of a 4-bit float with two exponent bits (OCP Microscaling specification 1.0, E2M1).
 const E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
@@ -67,7 +69,11 @@ pub struct MXFP4;
 /// `2^(e - 128)`: half the scale, because the table is doubled. The two smallest are denormal.
 #[inline(always)]
 fn half_power(e: u8) -> f32 {
-    f32::from_bits(if e < 2 { 0x0020_0000 << e } else { u32::from(e - 1) << 23 })
+    f32::from_bits(if e < 2 {
+        0x0020_0000 << e
+    } else {
+        u32::from(e - 1) << 23
+    })
 }
 
 impl Format for MXFP4 {
@@ -134,7 +140,11 @@ impl Format for IQ4XS {
         let d = f16(block.d);
         for (i, y) in out.iter_mut().enumerate() {
             let byte = block.qs[i / 32 * 16 + i % 16];
-            let q = if i / 16 % 2 == 0 { byte & 15 } else { byte >> 4 };
+            let q = if i / 16 % 2 == 0 {
+                byte & 15
+            } else {
+                byte >> 4
+            };
             *y = d * f32::from(block.scale(i / 32)) * f32::from(IQ4[usize::from(q)]);
         }
     }
@@ -159,6 +169,11 @@ impl Super for IQ4XS {
         for i in 0..16 {
             scales[i] = block.scale(i / 2);
         }
-        Header { d: isa.half(block.d), dmin: 0.0, scales: isa.widened(&scales), mins: isa.splat_short(0) }
+        Header {
+            d: isa.half(block.d),
+            dmin: 0.0,
+            scales: isa.widened(&scales),
+            mins: isa.splat_short(0),
+        }
     }
 }

@@ -65,7 +65,12 @@ impl Super for TQ1_0 {
     const WIDE: bool = true;
     #[inline(always)]
     fn header<I: Isa>(isa: I, block: &BlockTQ1_0) -> Header<I> {
-        Header { d: isa.half(block.d), dmin: 0.0, scales: isa.splat_short(1), mins: isa.splat_short(0) }
+        Header {
+            d: isa.half(block.d),
+            dmin: 0.0,
+            scales: isa.splat_short(1),
+            mins: isa.splat_short(0),
+        }
     }
 }
 
@@ -109,6 +114,11 @@ impl Super for TQ2_0 {
     const WIDE: bool = true;
     #[inline(always)]
     fn header<I: Isa>(isa: I, block: &BlockTQ2_0) -> Header<I> {
-        Header { d: isa.half(block.d), dmin: 0.0, scales: isa.splat_short(1), mins: isa.splat_short(0) }
+        Header {
+            d: isa.half(block.d),
+            dmin: 0.0,
+            scales: isa.splat_short(1),
+            mins: isa.splat_short(0),
+        }
     }
 }
