@@ -25,7 +25,7 @@ use crate::input::{SmallInput, SuperInput};
 use crate::panel::{SmallPanel, SuperPanel, TILE_ROWS, TILE_TOKENS};
 
 /// Accumulators of a register tile: one row of 16 weight rows for each token.
-pub type TileSums = [[f32; TILE_ROWS]; TILE_TOKENS];
+pub(crate) type TileSums = [[f32; TILE_ROWS]; TILE_TOKENS];
 
 /// Work to be compiled for a level: the body of [`Isa::run`].
 pub trait Task {
@@ -191,11 +191,11 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// Whole numbers of at most 127 in magnitude as bytes.
     fn to_i8(self, a: Self::Wide) -> [i8; 16];
     /// Half-precision numbers as floats.
-    fn from_f16(self, from: &[u16; 16]) -> Self::Wide;
+    fn widen_f16(self, from: &[u16; 16]) -> Self::Wide;
     /// Floats as half-precision numbers, rounded to nearest even.
     fn to_f16(self, a: Self::Wide) -> [u16; 16];
     /// bfloat16 numbers as floats.
-    fn from_bf16(self, from: &[u16; 16]) -> Self::Wide;
+    fn widen_bf16(self, from: &[u16; 16]) -> Self::Wide;
     /// The four sums of four vectors, each by the tree of [`Isa::sum`].
     fn sum4(self, a: [Self::Wide; 4]) -> [f32; 4] {
         a.map(|a| self.sum(a))

@@ -17,6 +17,10 @@
 //! and tokens, gives the bits of the scalar one, and the tests compare with `==`.
 
 #![deny(unsafe_code)]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "rows, tokens and blocks are indices of several arrays at once, and closures would leave the level (see dot.rs)"
+)]
 
 mod dot;
 mod float;

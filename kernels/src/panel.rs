@@ -16,9 +16,9 @@ use std::array::from_fn;
 use std::marker::PhantomData;
 
 /// Rows of a panel.
-pub const TILE_ROWS: usize = 16;
+pub(crate) const TILE_ROWS: usize = 16;
 /// Tokens of a register tile.
-pub const TILE_TOKENS: usize = 4;
+pub(crate) const TILE_TOKENS: usize = 4;
 /// Super-blocks of a stretch: 4 x 256 values of 16 rows are 25 KB of panel.
 const SUPER_STRETCH: usize = 4;
 /// Small blocks of a stretch.

@@ -3,7 +3,6 @@
 use super::print;
 use crate::error::{Error, Result};
 use smolq_kernels::Level;
-use std::fmt::Write;
 
 pub(super) fn run() -> Result<()> {
     let chosen = Level::choose().map_err(|why| Error::Request {
@@ -11,7 +10,7 @@ pub(super) fn run() -> Result<()> {
         why,
     })?;
     let mut out = String::new();
-    let mut line = |text: String| drop(writeln!(out, "{text}"));
+    let mut line = |text: String| out.push_str(&(text + "\n"));
     line(format!(
         "cpu:      {}",
         name().unwrap_or_else(|| "unknown".to_owned())

@@ -8,7 +8,6 @@ use crate::model::{LoadOptions, Model, Session};
 use serde_json::{Map, Value as Json, json};
 use smolq_gguf::{Gguf, TensorInfo, Value};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 /// Characters of a value that are shown.
 const SHOWN: usize = 160;
@@ -203,7 +202,10 @@ fn text(
     plan: std::result::Result<&Plan, &str>,
     out: &mut String,
 ) {
-    let mut line = |text: &str| drop(writeln!(out, "{text}"));
+    let mut line = |text: &str| {
+        out.push_str(text);
+        out.push('\n');
+    };
     let elements: u64 = gguf.tensors().iter().map(TensorInfo::elements).sum();
     let bytes: u64 = gguf.tensors().iter().map(|tensor| tensor.bytes).sum();
     line(&format!("{}", gguf.path().display()));

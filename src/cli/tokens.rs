@@ -4,7 +4,6 @@ use super::args::{DetokenizeArgs, TokenizeArgs};
 use super::{load, logits, one_line, print};
 use crate::error::{Error, Result};
 use crate::tokenizer::EncodeOptions;
-use std::fmt::Write;
 
 pub(super) fn tokenize(args: &TokenizeArgs) -> Result<()> {
     let text = match (&args.prompt, &args.file) {
@@ -29,8 +28,10 @@ pub(super) fn tokenize(args: &TokenizeArgs) -> Result<()> {
     let mut out = String::new();
     for id in ids {
         let piece = one_line(&String::from_utf8_lossy(tokenizer.piece(id)));
-        // Writing to a string cannot fail.
-        drop(writeln!(out, "{id:>6} -> '{piece}'"));
+        out.push_str(&format!(
+            "{id:>6} -> '{piece}'
+"
+        ));
     }
     print(out.as_bytes())
 }

@@ -160,7 +160,7 @@ impl Cache {
                 return Err(Error::Request { field, why });
             }
         }
-        let values = n_ctx.checked_mul(config.head_dim).unwrap_or(usize::MAX);
+        let values = n_ctx.saturating_mul(config.head_dim);
         let layer = || -> std::result::Result<LayerCache, String> {
             Ok(LayerCache {
                 keys: Half::new(k, config.n_head_kv, values)?,

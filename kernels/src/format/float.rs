@@ -36,9 +36,9 @@ float! {
 }
 float! {
     /// IEEE half precision.
-    F16(u16): f16, from_f16
+    F16(u16): f16, widen_f16
 }
 float! {
     /// The upper half of a 32-bit float.
-    BF16(u16): |bits: u16| f32::from_bits(u32::from(bits) << 16), from_bf16
+    BF16(u16): |bits: u16| f32::from_bits(u32::from(bits) << 16), widen_bf16
 }

@@ -64,7 +64,7 @@ impl Codes for Q4K {
     #[inline(always)]
     fn codes<I: Isa>(isa: I, block: &BlockQ4K, i: usize) -> I::Bytes {
         let packed = isa.bytes(b32(&block.qs, i / 2 * 32));
-        let nibbles = if i % 2 == 0 {
+        let nibbles = if i.is_multiple_of(2) {
             packed
         } else {
             isa.shr::<4>(packed)

@@ -154,8 +154,8 @@ impl Format for Q5_0 {
         let d = f16(block.d);
         let high = u32::from_le_bytes(block.qh);
         for (j, q) in block.qs.into_iter().enumerate() {
-            let low = q & 15 | (high >> j & 1) as u8 * 16;
-            let top = q >> 4 | (high >> (j + 16) & 1) as u8 * 16;
+            let low = (q & 15) | ((high >> j & 1) as u8 * 16);
+            let top = (q >> 4) | ((high >> (j + 16) & 1) as u8 * 16);
             out[j] = d * f32::from(i16::from(low) - 16);
             out[j + 16] = d * f32::from(i16::from(top) - 16);
         }
@@ -205,8 +205,8 @@ impl Format for Q5_1 {
         let (d, m) = (f16(block.d), f16(block.m));
         let high = u32::from_le_bytes(block.qh);
         for (j, q) in block.qs.into_iter().enumerate() {
-            let low = q & 15 | (high >> j & 1) as u8 * 16;
-            let top = q >> 4 | (high >> (j + 16) & 1) as u8 * 16;
+            let low = (q & 15) | ((high >> j & 1) as u8 * 16);
+            let top = (q >> 4) | ((high >> (j + 16) & 1) as u8 * 16);
             out[j] = d * f32::from(low) + m;
             out[j + 16] = d * f32::from(top) + m;
         }

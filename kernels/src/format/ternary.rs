@@ -31,7 +31,7 @@ impl BlockTQ1_0 {
             _ => (self.qh[i % 4], (i - 240) / 4 % 4),
         };
         let shifted = byte.wrapping_mul(POWERS[digit]);
-        (u16::from(shifted) * 3 >> 8) as u8
+        ((u16::from(shifted) * 3) >> 8) as u8
     }
 }
 

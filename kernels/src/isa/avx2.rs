@@ -16,13 +16,13 @@ use std::array::from_fn;
 
 /// Proof that the CPU has AVX2, FMA and F16C.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx2 {
+pub(crate) struct Avx2 {
     _proof: (),
 }
 
 impl Avx2 {
     /// The token, if this CPU has the instructions.
-    pub fn new() -> Option<Avx2> {
+    pub(crate) fn new() -> Option<Avx2> {
         let present = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c");
@@ -685,7 +685,7 @@ impl Isa for Avx2 {
         })
     }
     #[inline(always)]
-    fn from_f16(self, from: &[u16; 16]) -> [__m256; 2] {
+    fn widen_f16(self, from: &[u16; 16]) -> [__m256; 2] {
         let halves: &[[u8; 16]; 2] = bytemuck::cast_ref(from);
         v!([
             _mm256_cvtph_ps(load_half(&halves[0])),
@@ -703,7 +703,7 @@ impl Isa for Avx2 {
         bytemuck::cast(out)
     }
     #[inline(always)]
-    fn from_bf16(self, from: &[u16; 16]) -> [__m256; 2] {
+    fn widen_bf16(self, from: &[u16; 16]) -> [__m256; 2] {
         let halves: &[[u8; 16]; 2] = bytemuck::cast_ref(from);
         let widen = |half| {
             v!(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(

@@ -9,7 +9,7 @@ use std::array::from_fn;
 
 /// The token of the scalar level; any CPU will do.
 #[derive(Clone, Copy, Debug)]
-pub struct Scalar;
+pub(crate) struct Scalar;
 
 /// Pairs of lanes folded together until one is left: the shape of every f32 reduction.
 #[inline(always)]
@@ -272,13 +272,13 @@ impl Isa for Scalar {
     fn to_i8(self, a: [f32; 16]) -> [i8; 16] {
         a.map(|x| x as i8)
     }
-    fn from_f16(self, from: &[u16; 16]) -> [f32; 16] {
+    fn widen_f16(self, from: &[u16; 16]) -> [f32; 16] {
         from.map(|bits| f16::from_bits(bits).to_f32())
     }
     fn to_f16(self, a: [f32; 16]) -> [u16; 16] {
         a.map(|x| f16::from_f32(x).to_bits())
     }
-    fn from_bf16(self, from: &[u16; 16]) -> [f32; 16] {
+    fn widen_bf16(self, from: &[u16; 16]) -> [f32; 16] {
         from.map(|bits| bf16::from_bits(bits).to_f32())
     }
 }

@@ -21,7 +21,7 @@ use std::ops::{Deref, DerefMut, Range};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Columns are written in ranges that begin at a multiple of this.
-pub const GRANULE: usize = 16;
+pub(crate) const GRANULE: usize = 16;
 
 /// Three counters of 21 bits in one word: readers, writers by rows, writers by columns.
 const READER: u64 = 1;
@@ -122,8 +122,8 @@ impl<T> Shared<T> {
     fn take(&self, flags: &[AtomicBool], range: Range<usize>, kind: u64) {
         for i in range.clone() {
             if flags[i].swap(true, Ordering::AcqRel) {
-                for taken in range.start..i {
-                    flags[taken].store(false, Ordering::Release);
+                for flag in &flags[range.start..i] {
+                    flag.store(false, Ordering::Release);
                 }
                 self.leave(kind);
                 panic!("two threads write one piece of a buffer");

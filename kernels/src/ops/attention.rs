@@ -108,7 +108,7 @@ fn widen<I: Isa>(
                 {
                     let mut full = [0; 16];
                     full[..x.len()].copy_from_slice(x);
-                    isa.put(isa.from_f16(&full), out.try_into().expect("16 floats"));
+                    isa.put(isa.widen_f16(&full), out.try_into().expect("16 floats"));
                 }
             }
             KvRows::Q8_0(rows) => {
