@@ -173,6 +173,7 @@ pub(super) struct ThreadArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) model: ModelArgs,
@@ -376,6 +377,7 @@ impl SampleArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 pub(super) struct LogitsArgs {
     #[command(flatten)]
     pub(super) model: ModelArgs,

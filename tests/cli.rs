@@ -1,0 +1,525 @@
+//! The real binary, as a person or a script uses it.
+
+use serde_json::Value;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn data(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name)
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The command with nothing of the caller's settings and no standard input.
+fn smolq() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_smolq"));
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("SMOLQ_") && name != "SMOLQ_FIXTURES")
+    {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    smolq().args(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(
+        output.status.success(),
+        "{:?}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Asserts an error of one line that holds all of `parts`.
+fn fails(output: &Output, code: i32, parts: &[&str]) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(
+        output.stdout.is_empty(),
+        "stdout: {}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    if code == 1 {
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.starts_with("smolq: error: "), "{text}");
+    }
+    for part in parts {
+        assert!(text.contains(part), "{text:?} lacks {part:?}");
+    }
+}
+
+/// A file in a folder of this test process.
+fn scratch(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("smolq-cli-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    folder.join(name)
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_with_advice() {
+    fails(
+        &run(&["run", "x.gguf", "--tmep", "0"]),
+        2,
+        &["--tmep", "--temp"],
+    );
+    fails(
+        &run(&["run", "x.gguf", "-p", "a", "-ctk", "q9"]),
+        2,
+        &["q9", "f16, f32 or q8_0"],
+    );
+    fails(&run(&["run"]), 2, &["MODEL"]);
+    fails(&run(&["inspct"]), 2, &["inspct", "inspect"]);
+    fails(&run(&["run", "x.gguf", "-l", "nonsense"]), 2, &["ID+N"]);
+}
+
+#[test]
+fn bad_models_are_exit_code_1_in_one_line() {
+    let model = data("llama-f16.gguf");
+    fails(
+        &run(&["run", "no-such.gguf", "-p", "a"]),
+        1,
+        &["no-such.gguf"],
+    );
+    fails(
+        &run(&["run", &std::env::temp_dir().to_string_lossy(), "-p", "a"]),
+        1,
+        &["directory"],
+    );
+    let cut = scratch("cut.gguf");
+    let whole = fs::read(&model).unwrap();
+    fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    fails(
+        &run(&["run", &cut.to_string_lossy(), "-p", "a"]),
+        1,
+        &["cut.gguf"],
+    );
+    let text = scratch("text.gguf");
+    fs::write(&text, "hello\nworld\n").unwrap();
+    fails(
+        &run(&["inspect", &text.to_string_lossy()]),
+        1,
+        &["text.gguf"],
+    );
+    let empty = scratch("empty.gguf");
+    fs::write(&empty, "").unwrap();
+    fails(
+        &run(&["tokenize", &empty.to_string_lossy(), "-p", "a"]),
+        1,
+        &["empty.gguf"],
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_fifo_is_refused_without_waiting_for_a_writer() {
+    let fifo = scratch("fifo.gguf");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    fails(
+        &run(&["run", &fifo.to_string_lossy(), "-p", "a"]),
+        1,
+        &["fifo.gguf"],
+    );
+    fs::remove_file(&fifo).unwrap();
+}
+
+#[test]
+fn settings_that_make_no_sense_name_the_field() {
+    let model = data("llama-f16.gguf");
+    fails(
+        &run(&["run", &model, "-p", "a", "--temp", "-1"]),
+        1,
+        &["temp"],
+    );
+    fails(
+        &run(&["run", &model, "-p", "a", "--top-p", "nan"]),
+        1,
+        &["top_p"],
+    );
+    fails(
+        &run(&["run", &model, "-p", "a", "-ub", "0"]),
+        1,
+        &["--ubatch-size"],
+    );
+    fails(
+        &run(&["run", &model, "-p", "a", "-t", "100000"]),
+        1,
+        &["--threads"],
+    );
+    fails(
+        &run(&[
+            "run",
+            &model,
+            "-p",
+            "a long prompt of several tokens",
+            "-c",
+            "2",
+        ]),
+        1,
+        &["context of 2", "--ctx-size"],
+    );
+    fails(
+        &run(&["run", &model, "-p", "a", "--rope-scale", "0"]),
+        1,
+        &["--rope-scale"],
+    );
+    let output = smolq()
+        .args(["run", &model, "-p", "a"])
+        .env("SMOLQ_LEVEL", "sse9")
+        .output()
+        .unwrap();
+    fails(&output, 1, &["SMOLQ_LEVEL", "sse9", "scalar"]);
+}
+
+#[test]
+fn run_prints_the_answer_alone_on_stdout() {
+    let model = data("llama-f16.gguf");
+    let args = [
+        "run",
+        &model,
+        "-p",
+        "The old boat",
+        "-n",
+        "12",
+        "--temp",
+        "0",
+    ];
+    let output = run(&args);
+    let answer = stdout(&output);
+    assert!(
+        answer.ends_with('\n') && !answer.contains("The old boat"),
+        "{answer:?}"
+    );
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    // Positional, from a file, from standard input, echoed, with other threads and batches: the same answer.
+    assert_eq!(
+        stdout(&run(&[
+            "run",
+            &model,
+            "The old boat",
+            "-n",
+            "12",
+            "--temp",
+            "0"
+        ])),
+        answer
+    );
+    let file = scratch("prompt.txt");
+    fs::write(&file, "The old boat").unwrap();
+    let from_file = [
+        "run",
+        &model,
+        "-f",
+        &file.to_string_lossy(),
+        "-n",
+        "12",
+        "--temp",
+        "0",
+        "-t",
+        "1",
+        "-ub",
+        "1",
+        "--no-mmap",
+    ];
+    assert_eq!(stdout(&run(&from_file)), answer);
+    let mut child = smolq()
+        .args(["run", &model, "-n", "12", "--temp", "0"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"The old boat")
+        .unwrap();
+    assert_eq!(stdout(&child.wait_with_output().unwrap()), answer);
+    let echoed = stdout(&run(&[&args[..], &["--echo"]].concat()));
+    assert_eq!(echoed, format!("The old boat{answer}"));
+    // Every level gives the same bits.
+    let scalar = smolq()
+        .args(args)
+        .env("SMOLQ_LEVEL", "scalar")
+        .output()
+        .unwrap();
+    assert_eq!(stdout(&scalar), answer);
+}
+
+#[test]
+fn seeds_repeat_and_differ() {
+    let model = data("qwen3-f16.gguf");
+    let answer = |seed: &str| {
+        stdout(&run(&[
+            "run",
+            &model,
+            "-p",
+            "green apples",
+            "-n",
+            "30",
+            "-s",
+            seed,
+            "--temp",
+            "2",
+        ]))
+    };
+    assert_eq!(answer("7"), answer("7"));
+    assert_ne!(answer("7"), answer("8"));
+}
+
+#[test]
+fn verbose_prints_the_timings_on_stderr() {
+    let output = run(&[
+        "run",
+        &data("smollm3-q8_0.gguf"),
+        "-p",
+        "one two",
+        "-n",
+        "4",
+        "--temp",
+        "0",
+        "-v",
+    ]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    for label in [
+        "total duration:",
+        "load duration:",
+        "prompt eval count:",
+        "prompt eval duration:",
+        "prompt eval rate:",
+        "eval count:",
+        "eval duration:",
+        "eval rate:",
+    ] {
+        assert!(
+            text.lines().any(|line| line.starts_with(label)),
+            "{text:?} lacks {label}"
+        );
+    }
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let mut child = smolq()
+        .args([
+            "run",
+            &data("llama-f16.gguf"),
+            "-p",
+            "a",
+            "-n",
+            "100",
+            "--ignore-eos",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut text = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    assert!(child.wait().unwrap().success(), "{text}");
+    assert_eq!(text, "");
+}
+
+#[test]
+fn logits_are_an_npy_file_or_nothing() {
+    let model = data("smollm3-f16.gguf");
+    let (tokens, out) = (data("smollm3-f16.json"), scratch("out.npy"));
+    let path = out.to_string_lossy().into_owned();
+    stdout(&run(&[
+        "logits", &model, "--tokens", &tokens, "-o", &path, "--chunk", "7", "-t", "2",
+    ]));
+    let facts: Value = serde_json::from_str(&fs::read_to_string(&tokens).unwrap()).unwrap();
+    let (n, n_vocab) = (
+        facts["tokens"].as_array().unwrap().len(),
+        facts["n_vocab"].as_u64().unwrap(),
+    );
+    let file = fs::read(&out).unwrap();
+    let header = String::from_utf8_lossy(&file[..128]).into_owned();
+    assert!(
+        header.contains(&format!("'shape': ({n}, {n_vocab})")) && header.contains("'<f4'"),
+        "{header}"
+    );
+    assert_eq!(file.len() % 64, (n * n_vocab as usize * 4) % 64);
+    assert_eq!(
+        run(&["logits", &model, "--tokens", &tokens, "-o", "-"]).stdout,
+        file
+    );
+
+    let bad = scratch("bad.json");
+    fs::write(&bad, "[1, 99999]").unwrap();
+    fs::remove_file(&out).unwrap();
+    fails(
+        &run(&[
+            "logits",
+            &model,
+            "--tokens",
+            &bad.to_string_lossy(),
+            "-o",
+            &path,
+        ]),
+        1,
+        &["99999", "vocabulary"],
+    );
+    assert!(!out.exists());
+    let left: Vec<_> = fs::read_dir(out.parent().unwrap())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert!(
+        !left
+            .iter()
+            .any(|name| name.to_string_lossy().ends_with(".part")),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn tokenize_and_detokenize_are_inverse() {
+    let model = data("llama-f16.gguf");
+    let text = "The old boat carries 324 green apples";
+    let json = stdout(&run(&[
+        "tokenize", &model, "-p", text, "--no-bos", "--json",
+    ]));
+    let ids: Vec<u32> = serde_json::from_str(&json).unwrap();
+    let words: Vec<String> = ids.iter().map(u32::to_string).collect();
+    let mut args = vec!["detokenize", model.as_str()];
+    args.extend(words.iter().map(String::as_str));
+    assert_eq!(stdout(&run(&args)), format!("{text}\n"));
+    let lines = stdout(&run(&["tokenize", &model, "-p", text, "--no-bos"]));
+    assert_eq!(lines.lines().count(), ids.len());
+    fails(
+        &run(&["detokenize", &model, "99999"]),
+        1,
+        &["99999", "vocabulary"],
+    );
+}
+
+#[test]
+fn inspect_tells_the_plan() {
+    let model = data("smollm3-q8_0.gguf");
+    let text = stdout(&run(&["inspect", &model, "--tensors", "-c", "64"]));
+    for part in [
+        "layers without RoPE: 3, 7",
+        "blk.0.attn_q.weight",
+        "Q8_0",
+        "memory at a context of 64",
+        "tied",
+    ] {
+        assert!(text.contains(part), "{text} lacks {part}");
+    }
+    let json: Value = serde_json::from_str(&stdout(&run(&["inspect", &model, "--json"]))).unwrap();
+    assert_eq!(
+        json["plan"]["layers_without_rope"],
+        serde_json::json!([3, 7])
+    );
+    assert!(json["tensors"].as_array().unwrap().len() > 50);
+    // A slip of the parser would show here: every key is a string, every size a number.
+    assert!(json["plan"]["memory"]["cache"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn cpu_and_completions_print() {
+    let text = stdout(&run(&["cpu"]));
+    assert!(
+        text.contains("scalar") && text.contains("chosen:"),
+        "{text}"
+    );
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(
+            stdout(&run(&["completions", shell])).contains("smolq"),
+            "{shell}"
+        );
+    }
+    assert!(stdout(&run(&["--version"])).starts_with("smolq "));
+    assert!(stdout(&run(&["run", "--help"])).contains("--ctx-size"));
+}
+
+#[test]
+fn synth_writes_a_model_that_runs() {
+    let out = scratch("synth.gguf");
+    let path = out.to_string_lossy().into_owned();
+    stdout(&run(&["synth", "smollm2-135m:Q4_0", "-o", &path]));
+    let text = stdout(&run(&[
+        "run",
+        &path,
+        "-p",
+        "hello",
+        "-n",
+        "2",
+        "--temp",
+        "0",
+        "--ignore-eos",
+    ]));
+    assert!(!text.is_empty());
+    fs::remove_file(&out).unwrap();
+    fails(
+        &run(&["synth", "smollm2-135m", "-o", &path]),
+        1,
+        &["NAME:QUANT"],
+    );
+    fails(
+        &run(&["synth", "nobody:Q4_0", "-o", &path]),
+        1,
+        &["nobody", "smollm3-3b"],
+    );
+    fails(
+        &run(&["synth", "smollm3-3b:Q9_9", "-o", &path]),
+        1,
+        &["Q9_9", "Q4_K_M"],
+    );
+}
+
+/// The fixtures' real trained model says what llama.cpp recorded.
+#[test]
+fn fixture_greedy_texts_are_the_recorded_ones() {
+    let Some(fixtures) = std::env::var_os("SMOLQ_FIXTURES").map(PathBuf::from) else {
+        println!("SMOLQ_FIXTURES is not set: skipped");
+        return;
+    };
+    let recorded = fs::read_to_string(fixtures.join("logits/stories260K-greedy.json")).unwrap();
+    let recorded: Value = serde_json::from_str(&recorded).unwrap();
+    for (name, facts) in recorded.as_object().unwrap() {
+        let model = fixtures.join(format!("models/{name}.gguf"));
+        let (prompt, n) = (facts["prompt"].as_str().unwrap(), facts["n"].to_string());
+        let answer = stdout(&run(&[
+            "run",
+            &model.to_string_lossy(),
+            "-p",
+            prompt,
+            "-n",
+            &n,
+            "--temp",
+            "0",
+        ]));
+        assert_eq!(
+            answer,
+            format!("{}\n", facts["text"].as_str().unwrap()),
+            "{name}"
+        );
+    }
+}
