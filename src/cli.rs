@@ -1,4 +1,4 @@
-//! The command line: what was typed ([`args`]) becomes calls on the library. Text goes to stdout, everything else to stderr.
+//! The command line: what was typed (`args`) becomes calls on the library. Text goes to stdout, everything else to stderr.
 
 mod args;
 mod cpu;

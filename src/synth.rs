@@ -53,7 +53,7 @@ fn mix(name: &str) -> Option<Mix> {
     })
 }
 
-/// Names that [`write`] takes.
+/// Names that [`write()`] takes.
 pub const MIXES: &[&str] = &[
     "F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S",
     "Q4_1", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K_S", "Q2_K",

@@ -2,7 +2,7 @@
 //!
 //! A format knows its block layout and three things about it: the scalar [`Format::dequantize`], which is the definition
 //! and the oracle of every test; its *header* (float scales and small-integer sub-block scales); and how 32 packed values
-//! become 32 bytes of integers, written once in the verbs of [`Isa`] and so compiled for every level.
+//! become 32 bytes of integers, written once in the verbs of `Isa` and so compiled for every level.
 //!
 //! There are two families. In a *small* block 32 values share one float scale; in a *super-block* 256 values share one,
 //! refined by an integer scale for each 16 of them. That is all that the walks in `dot.rs` and `panel.rs` know about formats.

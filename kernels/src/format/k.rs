@@ -11,7 +11,7 @@ block! {
         d: u16,
         /// Scale of the minimums, f16.
         dmin: u16,
-        /// Eight 6-bit scales and eight 6-bit minimums, see [`scales6`].
+        /// Eight 6-bit scales and eight 6-bit minimums, see `scales6`.
         scales: [u8; 12],
         /// Nibbles.
         qs: [u8; 128],
@@ -160,7 +160,7 @@ block! {
         d: u16,
         /// Scale of the minimums, f16.
         dmin: u16,
-        /// Eight 6-bit scales and eight 6-bit minimums, see [`scales6`].
+        /// Eight 6-bit scales and eight 6-bit minimums, see `scales6`.
         scales: [u8; 12],
         /// Fifth bits: bit `i` of `qh[j]` belongs to value `32 i + j`.
         qh: [u8; 32],
