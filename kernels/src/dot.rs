@@ -148,86 +148,56 @@ fn small_part<I: Isa, F: Small, const T: usize>(
             isa.dot(start, codes, &x.qs)
         };
     }
-    Part {
-        sums,
-        mins: [isa.sums(0); T],
-        d,
-        m,
-    }
-}
-
-#[inline(always)]
-fn super_tile<I: Isa, F: Super, const T: usize>(
-    isa: I,
-    rows: [&[F::Block]; STREAMS],
-    input: [&[SuperInput]; T],
-) -> [[f32; STREAMS]; T] {
-    let n = input[0].len();
-    let input = input.map(|x| &x[..n]);
-    let [r0, r1, r2, r3] = rows.map(|row| &row[..n]);
-    let mut acc = [isa.quad([0.0; 4]); T];
-    for b in 0..n {
-        let x: [&SuperInput; T] = from_fn(|t| &input[t][b]);
-        let p0 = super_part::<I, F, T>(isa, &r0[b], &x);
-        let p1 = super_part::<I, F, T>(isa, &r1[b], &x);
-        let p2 = super_part::<I, F, T>(isa, &r2[b], &x);
-        let p3 = super_part::<I, F, T>(isa, &r3[b], &x);
-        let d = isa.quad([p0.d, p1.d, p2.d, p3.d]);
-        let m = isa.quad([p0.m, p1.m, p2.m, p3.m]);
+    let mut mins = [isa.sums(0); T];
+    if F::MIN {
         for t in 0..T {
-            let dx = isa.quad([x[t].d; STREAMS]);
-            let total = isa.totals([p0.sums[t], p1.sums[t], p2.sums[t], p3.sums[t]]);
-            acc[t] = isa.quad_fma(isa.quad_mul(d, dx), total, acc[t]);
-            if F::MINS {
-                let total = isa.totals([p0.mins[t], p1.mins[t], p2.mins[t], p3.mins[t]]);
-                acc[t] = isa.quad_fma(isa.quad_mul(m, dx), total, acc[t]);
-            }
+            mins[t] = isa.sums(input[t].sum);
         }
     }
-    let mut out = [[0.0; STREAMS]; T];
-    for t in 0..T {
-        out[t] = isa.quad_array(acc[t]);
-    }
-    out
+    Part { sums, mins, d, m }
 }
 
-#[inline(always)]
-fn small_tile<I: Isa, F: Small, const T: usize>(
-    isa: I,
-    rows: [&[F::Block]; STREAMS],
-    input: [&[SmallInput]; T],
-) -> [[f32; STREAMS]; T] {
-    let n = input[0].len();
-    let input = input.map(|x| &x[..n]);
-    let [r0, r1, r2, r3] = rows.map(|row| &row[..n]);
-    let mut acc = [isa.quad([0.0; 4]); T];
-    for b in 0..n {
-        let x: [&SmallInput; T] = from_fn(|t| &input[t][b]);
-        let p0 = small_part::<I, F, T>(isa, &r0[b], &x);
-        let p1 = small_part::<I, F, T>(isa, &r1[b], &x);
-        let p2 = small_part::<I, F, T>(isa, &r2[b], &x);
-        let p3 = small_part::<I, F, T>(isa, &r3[b], &x);
-        let d = isa.quad([p0.d, p1.d, p2.d, p3.d]);
-        let m = isa.quad([p0.m, p1.m, p2.m, p3.m]);
-        for t in 0..T {
-            let dx = isa.quad([x[t].d; STREAMS]);
-            let total = isa.totals([p0.sums[t], p1.sums[t], p2.sums[t], p3.sums[t]]);
-            acc[t] = isa.quad_fma(isa.quad_mul(d, dx), total, acc[t]);
-            if F::MIN {
-                acc[t] = isa.quad_fma(
-                    isa.quad_mul(m, dx),
-                    isa.quad([x[t].sum as f32; STREAMS]),
-                    acc[t],
-                );
+/// Four rows by `T` tokens, written once for both families.
+macro_rules! tile {
+    ($name:ident, $Family:ident, $part:ident, $Input:ty, $mins:ident) => {
+        #[inline(always)]
+        fn $name<I: Isa, F: $Family, const T: usize>(
+            isa: I,
+            rows: [&[F::Block]; STREAMS],
+            input: [&[$Input]; T],
+        ) -> [[f32; STREAMS]; T] {
+            let n = input[0].len();
+            let input = input.map(|x| &x[..n]);
+            let [r0, r1, r2, r3] = rows.map(|row| &row[..n]);
+            let mut acc = [isa.quad([0.0; 4]); T];
+            for b in 0..n {
+                let x: [&$Input; T] = from_fn(|t| &input[t][b]);
+                let p0 = $part::<I, F, T>(isa, &r0[b], &x);
+                let p1 = $part::<I, F, T>(isa, &r1[b], &x);
+                let p2 = $part::<I, F, T>(isa, &r2[b], &x);
+                let p3 = $part::<I, F, T>(isa, &r3[b], &x);
+                let d = isa.quad([p0.d, p1.d, p2.d, p3.d]);
+                let m = isa.quad([p0.m, p1.m, p2.m, p3.m]);
+                for t in 0..T {
+                    let dx = isa.quad([x[t].d; STREAMS]);
+                    let total = isa.totals([p0.sums[t], p1.sums[t], p2.sums[t], p3.sums[t]]);
+                    acc[t] = isa.quad_fma(isa.quad_mul(d, dx), total, acc[t]);
+                    if F::$mins {
+                        let total = isa.totals([p0.mins[t], p1.mins[t], p2.mins[t], p3.mins[t]]);
+                        acc[t] = isa.quad_fma(isa.quad_mul(m, dx), total, acc[t]);
+                    }
+                }
             }
+            let mut out = [[0.0; STREAMS]; T];
+            for t in 0..T {
+                out[t] = isa.quad_array(acc[t]);
+            }
+            out
         }
-    }
-    let mut out = [[0.0; STREAMS]; T];
-    for t in 0..T {
-        out[t] = isa.quad_array(acc[t]);
-    }
-    out
+    };
 }
+tile!(super_tile, Super, super_part, SuperInput, MINS);
+tile!(small_tile, Small, small_part, SmallInput, MIN);
 
 /// The walk over tiles, written once for both families.
 macro_rules! walk {

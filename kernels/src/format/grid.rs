@@ -6,6 +6,90 @@
 
 use super::grids::*;
 use super::*;
+use crate::isa::Scalar;
+
+/// A super-block whose codes come from a grid: value `k` is `d * FACTOR * scale(k / 16) * code[k]`.
+pub(super) trait Grid {
+    /// What the float scale is multiplied with to make the rest integers: a power of two.
+    const FACTOR: f32;
+    /// Float scale, f16.
+    fn d(&self) -> u16;
+    /// Integer scale of values `16 i ..`.
+    fn scale(&self, i: usize) -> i8;
+    /// Signed codes of values `32 i ..`.
+    fn codes<I: Isa>(&self, isa: I, i: usize) -> I::Bytes;
+}
+
+/// The format of a [`Grid`] block: largest magnitude of a code, and whether scales are of 32 values.
+macro_rules! gridded {
+    ($(#[$doc:meta])* $format:ident: $block:ident, $max:literal, $wide:literal) => {
+        $(#[$doc])*
+        pub struct $format;
+
+        impl Format for $format {
+            type Block = $block;
+            const LEN: usize = 256;
+            fn dequantize(block: &$block, out: &mut [f32]) {
+                let d = f16(block.d()) * <$block as Grid>::FACTOR;
+                for (i, out) in out.chunks_exact_mut(32).enumerate() {
+                    for (j, (y, code)) in out.iter_mut().zip(block.codes(Scalar, i)).enumerate() {
+                        *y = d * f32::from(block.scale(2 * i + j / 16)) * f32::from(code as i8);
+                    }
+                }
+            }
+        }
+
+        impl Codes for $format {
+            const SIGNED: bool = true;
+            const OFFSET: i16 = 0;
+            const MAX: u8 = $max;
+            #[inline(always)]
+            fn codes<I: Isa>(isa: I, block: &$block, i: usize) -> I::Bytes {
+                block.codes(isa, i)
+            }
+        }
+
+        impl Super for $format {
+            const MINS: bool = false;
+            const WIDE: bool = $wide;
+            #[inline(always)]
+            fn header<I: Isa>(isa: I, block: &$block) -> Header<I> {
+                let mut scales = [0; 16];
+                for (i, scale) in scales.iter_mut().enumerate() {
+                    *scale = block.scale(i);
+                }
+                Header {
+                    d: isa.half(block.d()) * <$block as Grid>::FACTOR,
+                    dmin: 0.0,
+                    scales: isa.widened(&scales),
+                    mins: isa.splat_short(0),
+                }
+            }
+        }
+    };
+}
+pub(super) use gridded;
+
+gridded! {
+    /// `d / 8 * (2 s + 1) * +-grid`, 2.0625 bits per weight.
+    IQ2XXS: BlockIQ2XXS, 43, true
+}
+gridded! {
+    /// `d / 8 * (2 s + 1) * +-grid`, 2.3125 bits per weight.
+    IQ2XS: BlockIQ2XS, 43, false
+}
+gridded! {
+    /// `d / 8 * (2 s + 1) * +-grid`, 2.5625 bits per weight.
+    IQ2S: BlockIQ2S, 43, false
+}
+gridded! {
+    /// `d / 4 * (2 s + 1) * +-grid`, 3.0625 bits per weight.
+    IQ3XXS: BlockIQ3XXS, 62, true
+}
+gridded! {
+    /// `d * (2 s + 1) * +-grid`, 3.4375 bits per weight.
+    IQ3S: BlockIQ3S, 15, true
+}
 
 /// Unpacks entries of eight 2-bit indices.
 const fn expand8<const N: usize>(packed: &[u16; N], map: &[i8; 3]) -> [[u8; 8]; N] {
@@ -88,69 +172,28 @@ block! {
     }
 }
 
-/// `d / 8 * (2 s + 1) * +-grid`.
-pub struct IQ2XXS;
-
-impl BlockIQ2XXS {
-    /// Scale of values `16 i ..`.
+impl Grid for BlockIQ2XXS {
+    const FACTOR: f32 = 0.125;
+    #[inline(always)]
+    fn d(&self) -> u16 {
+        self.d
+    }
     #[inline(always)]
     fn scale(&self, i: usize) -> i8 {
         (2 * (word(&self.qs, i / 2 * 8 + 4) >> 28) + 1) as i8
     }
 
-    /// Magnitudes and signs of values `32 i ..`.
     #[inline(always)]
-    fn grid(&self, i: usize) -> ([u8; 32], u32) {
+    fn codes<I: Isa>(&self, isa: I, i: usize) -> I::Bytes {
         let mut grid = [0; 32];
         for (j, out) in grid.chunks_exact_mut(8).enumerate() {
             *group(out) = IQ2_XXS_GRID[usize::from(self.qs[8 * i + j])];
         }
-        (grid, signs_of_28(word(&self.qs, 8 * i + 4)))
-    }
-}
-
-impl Format for IQ2XXS {
-    type Block = BlockIQ2XXS;
-    const LEN: usize = 256;
-    fn dequantize(block: &BlockIQ2XXS, out: &mut [f32]) {
-        let d = f16(block.d) * 0.125;
-        for (i, out) in out.chunks_exact_mut(32).enumerate() {
-            let (grid, signs) = block.grid(i);
-            for (j, (y, code)) in out.iter_mut().zip(grid).enumerate() {
-                let code = f32::from(code as i8);
-                let scaled = d * f32::from(block.scale(2 * i + j / 16)) * code;
-                *y = if signs >> j & 1 == 1 { -scaled } else { scaled };
-            }
-        }
-    }
-}
-
-impl Codes for IQ2XXS {
-    const SIGNED: bool = true;
-    const OFFSET: i16 = 0;
-    const MAX: u8 = 43;
-    #[inline(always)]
-    fn codes<I: Isa>(isa: I, block: &BlockIQ2XXS, i: usize) -> I::Bytes {
-        let (grid, signs) = block.grid(i);
-        negated(isa, isa.bytes(&grid), signs)
-    }
-}
-
-impl Super for IQ2XXS {
-    const MINS: bool = false;
-    const WIDE: bool = true;
-    #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockIQ2XXS) -> Header<I> {
-        let mut scales = [0; 16];
-        for (i, scale) in scales.iter_mut().enumerate() {
-            *scale = block.scale(i);
-        }
-        Header {
-            d: isa.half(block.d) * 0.125,
-            dmin: 0.0,
-            scales: isa.widened(&scales),
-            mins: isa.splat_short(0),
-        }
+        negated(
+            isa,
+            isa.bytes(&grid),
+            signs_of_28(word(&self.qs, 8 * i + 4)),
+        )
     }
 }
 
@@ -166,19 +209,19 @@ block! {
     }
 }
 
-/// `d / 8 * (2 s + 1) * +-grid`.
-pub struct IQ2XS;
-
-impl BlockIQ2XS {
-    /// Scale of values `16 i ..`.
+impl Grid for BlockIQ2XS {
+    const FACTOR: f32 = 0.125;
+    #[inline(always)]
+    fn d(&self) -> u16 {
+        self.d
+    }
     #[inline(always)]
     fn scale(&self, i: usize) -> i8 {
         (2 * (self.scales[i / 2] >> (4 * (i % 2)) & 15) + 1) as i8
     }
 
-    /// Magnitudes and signs of values `32 i ..`.
     #[inline(always)]
-    fn grid(&self, i: usize) -> ([u8; 32], u32) {
+    fn codes<I: Isa>(&self, isa: I, i: usize) -> I::Bytes {
         let mut signs = 0;
         let mut grid = [0; 32];
         for (j, out) in grid.chunks_exact_mut(8).enumerate() {
@@ -186,52 +229,7 @@ impl BlockIQ2XS {
             *group(out) = IQ2_XS_GRID[usize::from(q & 511)];
             signs |= even_signs(u32::from(q >> 9)) << (8 * j);
         }
-        (grid, signs)
-    }
-}
-
-impl Format for IQ2XS {
-    type Block = BlockIQ2XS;
-    const LEN: usize = 256;
-    fn dequantize(block: &BlockIQ2XS, out: &mut [f32]) {
-        let d = f16(block.d) * 0.125;
-        for (i, out) in out.chunks_exact_mut(32).enumerate() {
-            let (grid, signs) = block.grid(i);
-            for (j, (y, code)) in out.iter_mut().zip(grid).enumerate() {
-                let code = f32::from(code as i8);
-                let scaled = d * f32::from(block.scale(2 * i + j / 16)) * code;
-                *y = if signs >> j & 1 == 1 { -scaled } else { scaled };
-            }
-        }
-    }
-}
-
-impl Codes for IQ2XS {
-    const SIGNED: bool = true;
-    const OFFSET: i16 = 0;
-    const MAX: u8 = 43;
-    #[inline(always)]
-    fn codes<I: Isa>(isa: I, block: &BlockIQ2XS, i: usize) -> I::Bytes {
-        let (grid, signs) = block.grid(i);
         negated(isa, isa.bytes(&grid), signs)
-    }
-}
-
-impl Super for IQ2XS {
-    const MINS: bool = false;
-    const WIDE: bool = false;
-    #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockIQ2XS) -> Header<I> {
-        let mut scales = [0; 16];
-        for (i, scale) in scales.iter_mut().enumerate() {
-            *scale = block.scale(i);
-        }
-        Header {
-            d: isa.half(block.d) * 0.125,
-            dmin: 0.0,
-            scales: isa.widened(&scales),
-            mins: isa.splat_short(0),
-        }
     }
 }
 
@@ -251,70 +249,25 @@ block! {
     }
 }
 
-/// `d / 8 * (2 s + 1) * +-grid`.
-pub struct IQ2S;
-
-impl BlockIQ2S {
-    /// Scale of values `16 i ..`.
+impl Grid for BlockIQ2S {
+    const FACTOR: f32 = 0.125;
+    #[inline(always)]
+    fn d(&self) -> u16 {
+        self.d
+    }
     #[inline(always)]
     fn scale(&self, i: usize) -> i8 {
         (2 * (self.scales[i / 2] >> (4 * (i % 2)) & 15) + 1) as i8
     }
 
-    /// Magnitudes and signs of values `32 i ..`.
     #[inline(always)]
-    fn grid(&self, i: usize) -> ([u8; 32], u32) {
+    fn codes<I: Isa>(&self, isa: I, i: usize) -> I::Bytes {
         let mut grid = [0; 32];
         for (j, out) in grid.chunks_exact_mut(8).enumerate() {
             let high = usize::from(self.qh[i] >> (2 * j) & 3);
             *group(out) = IQ2_S_GRID[usize::from(self.qs[4 * i + j]) | high << 8];
         }
-        (grid, word(&self.signs, 4 * i))
-    }
-}
-
-impl Format for IQ2S {
-    type Block = BlockIQ2S;
-    const LEN: usize = 256;
-    fn dequantize(block: &BlockIQ2S, out: &mut [f32]) {
-        let d = f16(block.d) * 0.125;
-        for (i, out) in out.chunks_exact_mut(32).enumerate() {
-            let (grid, signs) = block.grid(i);
-            for (j, (y, code)) in out.iter_mut().zip(grid).enumerate() {
-                let code = f32::from(code as i8);
-                let scaled = d * f32::from(block.scale(2 * i + j / 16)) * code;
-                *y = if signs >> j & 1 == 1 { -scaled } else { scaled };
-            }
-        }
-    }
-}
-
-impl Codes for IQ2S {
-    const SIGNED: bool = true;
-    const OFFSET: i16 = 0;
-    const MAX: u8 = 43;
-    #[inline(always)]
-    fn codes<I: Isa>(isa: I, block: &BlockIQ2S, i: usize) -> I::Bytes {
-        let (grid, signs) = block.grid(i);
-        negated(isa, isa.bytes(&grid), signs)
-    }
-}
-
-impl Super for IQ2S {
-    const MINS: bool = false;
-    const WIDE: bool = false;
-    #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockIQ2S) -> Header<I> {
-        let mut scales = [0; 16];
-        for (i, scale) in scales.iter_mut().enumerate() {
-            *scale = block.scale(i);
-        }
-        Header {
-            d: isa.half(block.d) * 0.125,
-            dmin: 0.0,
-            scales: isa.widened(&scales),
-            mins: isa.splat_short(0),
-        }
+        negated(isa, isa.bytes(&grid), word(&self.signs, 4 * i))
     }
 }
 
@@ -330,69 +283,28 @@ block! {
     }
 }
 
-/// `d / 4 * (2 s + 1) * +-grid`.
-pub struct IQ3XXS;
-
-impl BlockIQ3XXS {
-    /// Scale of values `16 i ..`.
+impl Grid for BlockIQ3XXS {
+    const FACTOR: f32 = 0.25;
+    #[inline(always)]
+    fn d(&self) -> u16 {
+        self.d
+    }
     #[inline(always)]
     fn scale(&self, i: usize) -> i8 {
         (2 * (word(&self.scales, i / 2 * 4) >> 28) + 1) as i8
     }
 
-    /// Magnitudes and signs of values `32 i ..`.
     #[inline(always)]
-    fn grid(&self, i: usize) -> ([u8; 32], u32) {
+    fn codes<I: Isa>(&self, isa: I, i: usize) -> I::Bytes {
         let mut grid = [0; 32];
         for (j, out) in grid.chunks_exact_mut(4).enumerate() {
             *group(out) = IQ3_XXS_GRID[usize::from(self.qs[8 * i + j])];
         }
-        (grid, signs_of_28(word(&self.scales, 4 * i)))
-    }
-}
-
-impl Format for IQ3XXS {
-    type Block = BlockIQ3XXS;
-    const LEN: usize = 256;
-    fn dequantize(block: &BlockIQ3XXS, out: &mut [f32]) {
-        let d = f16(block.d) * 0.25;
-        for (i, out) in out.chunks_exact_mut(32).enumerate() {
-            let (grid, signs) = block.grid(i);
-            for (j, (y, code)) in out.iter_mut().zip(grid).enumerate() {
-                let code = f32::from(code as i8);
-                let scaled = d * f32::from(block.scale(2 * i + j / 16)) * code;
-                *y = if signs >> j & 1 == 1 { -scaled } else { scaled };
-            }
-        }
-    }
-}
-
-impl Codes for IQ3XXS {
-    const SIGNED: bool = true;
-    const OFFSET: i16 = 0;
-    const MAX: u8 = 62;
-    #[inline(always)]
-    fn codes<I: Isa>(isa: I, block: &BlockIQ3XXS, i: usize) -> I::Bytes {
-        let (grid, signs) = block.grid(i);
-        negated(isa, isa.bytes(&grid), signs)
-    }
-}
-
-impl Super for IQ3XXS {
-    const MINS: bool = false;
-    const WIDE: bool = true;
-    #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockIQ3XXS) -> Header<I> {
-        let mut scales = [0; 16];
-        for (i, scale) in scales.iter_mut().enumerate() {
-            *scale = block.scale(i);
-        }
-        Header {
-            d: isa.half(block.d) * 0.25,
-            dmin: 0.0,
-            scales: isa.widened(&scales),
-            mins: isa.splat_short(0),
-        }
+        negated(
+            isa,
+            isa.bytes(&grid),
+            signs_of_28(word(&self.scales, 4 * i)),
+        )
     }
 }
 
@@ -412,69 +324,24 @@ block! {
     }
 }
 
-/// `d * (2 s + 1) * +-grid`.
-pub struct IQ3S;
-
-impl BlockIQ3S {
-    /// Scale of values `16 i ..`.
+impl Grid for BlockIQ3S {
+    const FACTOR: f32 = 1.0;
+    #[inline(always)]
+    fn d(&self) -> u16 {
+        self.d
+    }
     #[inline(always)]
     fn scale(&self, i: usize) -> i8 {
         (2 * (self.scales[i / 4] >> (4 * (i / 2 % 2)) & 15) + 1) as i8
     }
 
-    /// Magnitudes and signs of values `32 i ..`.
     #[inline(always)]
-    fn grid(&self, i: usize) -> ([u8; 32], u32) {
+    fn codes<I: Isa>(&self, isa: I, i: usize) -> I::Bytes {
         let mut grid = [0; 32];
         for (j, out) in grid.chunks_exact_mut(4).enumerate() {
             let high = usize::from(self.qh[i] >> j & 1);
             *group(out) = IQ3_S_GRID[usize::from(self.qs[8 * i + j]) | high << 8];
         }
-        (grid, word(&self.signs, 4 * i))
-    }
-}
-
-impl Format for IQ3S {
-    type Block = BlockIQ3S;
-    const LEN: usize = 256;
-    fn dequantize(block: &BlockIQ3S, out: &mut [f32]) {
-        let d = f16(block.d) * 1.0;
-        for (i, out) in out.chunks_exact_mut(32).enumerate() {
-            let (grid, signs) = block.grid(i);
-            for (j, (y, code)) in out.iter_mut().zip(grid).enumerate() {
-                let code = f32::from(code as i8);
-                let scaled = d * f32::from(block.scale(2 * i + j / 16)) * code;
-                *y = if signs >> j & 1 == 1 { -scaled } else { scaled };
-            }
-        }
-    }
-}
-
-impl Codes for IQ3S {
-    const SIGNED: bool = true;
-    const OFFSET: i16 = 0;
-    const MAX: u8 = 15;
-    #[inline(always)]
-    fn codes<I: Isa>(isa: I, block: &BlockIQ3S, i: usize) -> I::Bytes {
-        let (grid, signs) = block.grid(i);
-        negated(isa, isa.bytes(&grid), signs)
-    }
-}
-
-impl Super for IQ3S {
-    const MINS: bool = false;
-    const WIDE: bool = true;
-    #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockIQ3S) -> Header<I> {
-        let mut scales = [0; 16];
-        for (i, scale) in scales.iter_mut().enumerate() {
-            *scale = block.scale(i);
-        }
-        Header {
-            d: isa.half(block.d) * 1.0,
-            dmin: 0.0,
-            scales: isa.widened(&scales),
-            mins: isa.splat_short(0),
-        }
+        negated(isa, isa.bytes(&grid), word(&self.signs, 4 * i))
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! A value is `d * (2 s + 1) * (grid +- 1/8)`; in integers, `d / 8 * (2 s + 1) * (8 grid +- 1)`.
 
+use super::grid::{Grid, gridded};
 use super::grids::*;
 use super::*;
+use crate::isa::Scalar;
 
 /// Eight times the values of each entry.
 static IQ1_GRID: [[i8; 8]; 2048] = {
@@ -20,51 +22,16 @@ static IQ1_GRID: [[i8; 8]; 2048] = {
     out
 };
 
-/// What the two formats differ in.
-trait Entries {
-    /// Index and shift (1 or -1) of values `8 i ..`.
-    fn entry(&self, i: usize) -> (usize, i8);
-    /// Scale of values `16 i ..`.
-    fn scale(&self, i: usize) -> i8;
-    /// Float scale.
-    fn d(&self) -> u16;
-}
-
-/// Codes of values `32 i ..`.
+/// Four entries, each moved by its shift (1 or -1).
 #[inline(always)]
-fn shifted(block: &impl Entries, i: usize) -> [i8; 32] {
+fn shifted<I: Isa>(isa: I, entries: [(usize, i8); 4]) -> I::Bytes {
     let mut codes = [0; 32];
-    for (j, codes) in codes.chunks_exact_mut(8).enumerate() {
-        let (entry, shift) = block.entry(4 * i + j);
+    for (codes, (entry, shift)) in codes.chunks_exact_mut(8).zip(entries) {
         for (code, value) in codes.iter_mut().zip(IQ1_GRID[entry & 2047]) {
-            *code = value + shift;
+            *code = (value + shift) as u8;
         }
     }
-    codes
-}
-
-#[inline(always)]
-fn dequantize(block: &impl Entries, out: &mut [f32]) {
-    let d = f16(block.d());
-    for (i, out) in out.chunks_exact_mut(32).enumerate() {
-        for (j, (y, code)) in out.iter_mut().zip(shifted(block, i)).enumerate() {
-            *y = d * f32::from(block.scale(2 * i + j / 16)) * (f32::from(code) * 0.125);
-        }
-    }
-}
-
-#[inline(always)]
-fn header<I: Isa>(isa: I, block: &impl Entries) -> Header<I> {
-    let mut scales = [0; 16];
-    for (i, scale) in scales.iter_mut().enumerate() {
-        *scale = block.scale(i);
-    }
-    Header {
-        d: isa.half(block.d()) * 0.125,
-        dmin: 0.0,
-        scales: isa.widened(&scales),
-        mins: isa.splat_short(0),
-    }
+    isa.bytes(&codes)
 }
 
 block! {
@@ -79,7 +46,8 @@ block! {
     }
 }
 
-impl Entries for BlockIQ1S {
+impl BlockIQ1S {
+    /// Index and shift (1 or -1) of values `8 i ..`.
     #[inline(always)]
     fn entry(&self, i: usize) -> (usize, i8) {
         let qh = self.qh[i / 4];
@@ -87,6 +55,22 @@ impl Entries for BlockIQ1S {
         (
             usize::from(self.qs[i]) | high << 8,
             if qh & 0x8000 == 0 { 1 } else { -1 },
+        )
+    }
+}
+
+impl Grid for BlockIQ1S {
+    const FACTOR: f32 = 0.125;
+    #[inline(always)]
+    fn codes<I: Isa>(&self, isa: I, i: usize) -> I::Bytes {
+        shifted(
+            isa,
+            [
+                self.entry(4 * i),
+                self.entry(4 * i + 1),
+                self.entry(4 * i + 2),
+                self.entry(4 * i + 3),
+            ],
         )
     }
     #[inline(always)]
@@ -111,13 +95,30 @@ block! {
     }
 }
 
-impl Entries for BlockIQ1M {
+impl BlockIQ1M {
+    /// Index and shift (1 or -1) of values `8 i ..`.
     #[inline(always)]
     fn entry(&self, i: usize) -> (usize, i8) {
         let nibble = self.qh[i / 2] >> (4 * (i % 2));
         (
             usize::from(self.qs[i]) | usize::from(nibble & 7) << 8,
             if nibble & 8 == 0 { 1 } else { -1 },
+        )
+    }
+}
+
+impl Grid for BlockIQ1M {
+    const FACTOR: f32 = 0.125;
+    #[inline(always)]
+    fn codes<I: Isa>(&self, isa: I, i: usize) -> I::Bytes {
+        shifted(
+            isa,
+            [
+                self.entry(4 * i),
+                self.entry(4 * i + 1),
+                self.entry(4 * i + 2),
+                self.entry(4 * i + 3),
+            ],
         )
     }
     #[inline(always)]
@@ -131,41 +132,11 @@ impl Entries for BlockIQ1M {
     }
 }
 
-/// Both formats are the same but for where their entries are.
-macro_rules! format {
-    ($format:ident, $block:ident, $wide:literal) => {
-        impl Format for $format {
-            type Block = $block;
-            const LEN: usize = 256;
-            fn dequantize(block: &$block, out: &mut [f32]) {
-                dequantize(block, out);
-            }
-        }
-
-        impl Codes for $format {
-            const SIGNED: bool = true;
-            const OFFSET: i16 = 0;
-            const MAX: u8 = 9;
-            #[inline(always)]
-            fn codes<I: Isa>(isa: I, block: &$block, i: usize) -> I::Bytes {
-                isa.bytes(bytemuck::cast_ref(&shifted(block, i)))
-            }
-        }
-
-        impl Super for $format {
-            const MINS: bool = false;
-            const WIDE: bool = $wide;
-            #[inline(always)]
-            fn header<I: Isa>(isa: I, block: &$block) -> Header<I> {
-                header(isa, block)
-            }
-        }
-    };
+gridded! {
+    /// One scale and one shift for each 32 values.
+    IQ1S: BlockIQ1S, 9, true
 }
-
-/// One scale and one shift for each 32 values.
-pub struct IQ1S;
-/// A scale for each 16 values and a shift for each 8.
-pub struct IQ1M;
-format!(IQ1S, BlockIQ1S, true);
-format!(IQ1M, BlockIQ1M, false);
+gridded! {
+    /// A scale for each 16 values and a shift for each 8.
+    IQ1M: BlockIQ1M, 9, false
+}

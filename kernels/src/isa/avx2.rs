@@ -8,7 +8,7 @@
 #![allow(unsafe_code, reason = "the intrinsics of a level and its entry")]
 
 use super::{Isa, Task, TileSums};
-use crate::format::{Small, Super};
+use crate::format::{Codes, Small, Super};
 use crate::input::{SmallInput, SuperInput};
 use crate::panel::{SmallPanel, SuperPanel, TILE_TOKENS};
 use std::arch::x86_64::*;
@@ -127,6 +127,53 @@ impl Avx2 {
             _mm256_abs_epi8(codes),
             _mm256_sign_epi8(input, codes)
         ))
+    }
+
+    /// Adds to eight rows' sums the products of `codes`, one entry for each four positions from `first` on, with the inputs `x`
+    /// of each token, times that token's `scales`.
+    #[inline(always)]
+    fn add_products<F: Codes>(
+        self,
+        sums: &mut [__m256i; TILE_TOKENS],
+        codes: &[[[u8; 32]; 2]],
+        half: usize,
+        x: &[&[i8]; TILE_TOKENS],
+        first: usize,
+        scales: [__m256i; TILE_TOKENS],
+    ) {
+        // So many pair products may be added in 16 bits before they are widened.
+        let together = if F::SIGNED {
+            1
+        } else {
+            (32767 / (254 * usize::from(F::MAX))).min(8)
+        };
+        let mut at = 0;
+        while at < codes.len() {
+            let end = if at + together < codes.len() {
+                at + together
+            } else {
+                codes.len()
+            };
+            v!({
+                let mut pairs = [_mm256_setzero_si256(); TILE_TOKENS];
+                for g in at..end {
+                    let w = load(&codes[g][half]);
+                    for t in 0..TILE_TOKENS {
+                        let x = broadcast4(x[t], 4 * (first + g));
+                        let two = if F::SIGNED {
+                            self.pairs_signed(w, x)
+                        } else {
+                            _mm256_maddubs_epi16(w, x)
+                        };
+                        pairs[t] = _mm256_add_epi16(pairs[t], two);
+                    }
+                }
+                for t in 0..TILE_TOKENS {
+                    sums[t] = _mm256_add_epi32(sums[t], _mm256_madd_epi16(pairs[t], scales[t]));
+                }
+            });
+            at = end;
+        }
     }
 
     /// Folds 16 lanes by the tree as far as four: lanes `j`, `j + 8`, then `j`, `j + 4`.
@@ -404,12 +451,6 @@ impl Isa for Avx2 {
         input: [&[SuperInput]; TILE_TOKENS],
         acc: &mut TileSums,
     ) {
-        // How many pair products may be added in 16 bits.
-        let together = if F::SIGNED {
-            1
-        } else {
-            (32767 / (254 * usize::from(F::MAX))).min(8)
-        };
         let (subs, groups) = if F::WIDE { (8, 8) } else { (16, 4) };
         let input = input.map(|x| &x[..panel.len()]);
         for half in 0..2 {
@@ -419,6 +460,7 @@ impl Isa for Avx2 {
             }
             for (b, p) in panel.iter().enumerate() {
                 v!({
+                    let x: [&[i8]; TILE_TOKENS] = from_fn(|t| &input[t][b].qs[..]);
                     let mut isum = [_mm256_setzero_si256(); TILE_TOKENS];
                     let mut msum = [_mm256_setzero_si256(); TILE_TOKENS];
                     if F::OFFSET != 0 || F::MINS {
@@ -445,35 +487,14 @@ impl Isa for Avx2 {
                             scales[t] =
                                 _mm256_mullo_epi16(scale, _mm256_set1_epi16(input[t][b].refine[s]));
                         }
-                        let mut group = 0;
-                        while group < groups {
-                            let mut pairs = [_mm256_setzero_si256(); TILE_TOKENS];
-                            let end = if group + together < groups {
-                                group + together
-                            } else {
-                                groups
-                            };
-                            for g in group..end {
-                                let g = sub * groups + g;
-                                let w = load(&p.codes[g][half]);
-                                for t in 0..TILE_TOKENS {
-                                    let x = broadcast4(&input[t][b].qs, 4 * g);
-                                    let two = if F::SIGNED {
-                                        self.pairs_signed(w, x)
-                                    } else {
-                                        _mm256_maddubs_epi16(w, x)
-                                    };
-                                    pairs[t] = _mm256_add_epi16(pairs[t], two);
-                                }
-                            }
-                            for t in 0..TILE_TOKENS {
-                                isum[t] = _mm256_add_epi32(
-                                    isum[t],
-                                    _mm256_madd_epi16(pairs[t], scales[t]),
-                                );
-                            }
-                            group = end;
-                        }
+                        self.add_products::<F>(
+                            &mut isum,
+                            &p.codes[sub * groups..][..groups],
+                            half,
+                            &x,
+                            sub * groups,
+                            scales,
+                        );
                     }
                     for t in 0..TILE_TOKENS {
                         let dx = _mm256_set1_ps(input[t][b].d);
@@ -499,11 +520,6 @@ impl Isa for Avx2 {
         input: [&[SmallInput]; TILE_TOKENS],
         acc: &mut TileSums,
     ) {
-        let together = if F::SIGNED {
-            1
-        } else {
-            (32767 / (254 * usize::from(F::MAX))).min(8)
-        };
         let input = input.map(|x| &x[..panel.len()]);
         for half in 0..2 {
             let mut sums = v!([_mm256_setzero_ps(); TILE_TOKENS]);
@@ -513,37 +529,14 @@ impl Isa for Avx2 {
             for (b, p) in panel.iter().enumerate() {
                 v!({
                     let one = _mm256_set1_epi16(1);
+                    let x: [&[i8]; TILE_TOKENS] = from_fn(|t| &input[t][b].qs[..]);
                     let mut isum = [_mm256_setzero_si256(); TILE_TOKENS];
                     if F::OFFSET != 0 {
                         for t in 0..TILE_TOKENS {
                             isum[t] = _mm256_set1_epi32(-i32::from(F::OFFSET) * input[t][b].sum);
                         }
                     }
-                    let mut group = 0;
-                    while group < 8 {
-                        let mut pairs = [_mm256_setzero_si256(); TILE_TOKENS];
-                        let end = if group + together < 8 {
-                            group + together
-                        } else {
-                            8
-                        };
-                        for g in group..end {
-                            let w = load(&p.codes[g][half]);
-                            for t in 0..TILE_TOKENS {
-                                let x = broadcast4(&input[t][b].qs, 4 * g);
-                                let two = if F::SIGNED {
-                                    self.pairs_signed(w, x)
-                                } else {
-                                    _mm256_maddubs_epi16(w, x)
-                                };
-                                pairs[t] = _mm256_add_epi16(pairs[t], two);
-                            }
-                        }
-                        for t in 0..TILE_TOKENS {
-                            isum[t] = _mm256_add_epi32(isum[t], _mm256_madd_epi16(pairs[t], one));
-                        }
-                        group = end;
-                    }
+                    self.add_products::<F>(&mut isum, &p.codes, half, &x, 0, [one; TILE_TOKENS]);
                     for t in 0..TILE_TOKENS {
                         let dx = _mm256_set1_ps(input[t][b].d);
                         let d = _mm256_mul_ps(load_ps(&p.d[half]), dx);
