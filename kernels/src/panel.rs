@@ -181,16 +181,22 @@ macro_rules! walk {
                     });
                     let real = TILE_TOKENS.min(tokens - token);
                     let mut acc: TileSums = [[0.0; TILE_ROWS]; TILE_TOKENS];
-                    if start > 0 {
-                        for (t, acc) in acc[..real].iter_mut().enumerate() {
-                            let out = &$self.0.out.row(token + t)[base - first..][..count];
-                            acc[..count].copy_from_slice(out);
+                    for (t, acc) in acc[..real].iter_mut().enumerate() {
+                        let out = &mut $self.0.out.row(token + t)[base - first..][..count];
+                        // Whole rows of the tile move as registers, not by a call.
+                        match <&[f32; TILE_ROWS]>::try_from(&*out) {
+                            _ if start == 0 => {}
+                            Ok(whole) => *acc = *whole,
+                            Err(_) => acc[..count].copy_from_slice(out),
                         }
                     }
                     $isa.$tile::<$F>(panel, x, &mut acc);
                     for (t, acc) in acc[..real].iter().enumerate() {
-                        $self.0.out.row(token + t)[base - first..][..count]
-                            .copy_from_slice(&acc[..count]);
+                        let out = &mut $self.0.out.row(token + t)[base - first..][..count];
+                        match <&mut [f32; TILE_ROWS]>::try_from(&mut *out) {
+                            Ok(whole) => *whole = *acc,
+                            Err(_) => out.copy_from_slice(&acc[..count]),
+                        }
                     }
                 }
             }
