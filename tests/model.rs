@@ -3,11 +3,15 @@
 //! without.
 
 use serde_json::Value;
+use smolq::generate::{Event, Request, StopReason, generate};
 use smolq::model::{KvType, LoadOptions, Model, RopeOptions, Session, SessionOptions};
+use smolq::tokenizer::Tokenizer;
+use smolq_gguf::{Gguf, OpenOptions, Writer};
 use smolq_kernels::Level;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A model with what is known about it.
 struct Case {
@@ -202,7 +206,7 @@ fn bits_do_not_depend_on_level_threads_chunks_or_cached_prefixes() {
             let n = case.tokens.len();
             for level in Level::available() {
                 let model = load(&case.file, level);
-                for (threads, chunk) in [(1, 512), (2, 7), (3, 32), (4, 5), (2, 1)] {
+                for (threads, chunk) in [(1, 1), (1, 512), (2, 7), (3, 32), (4, 16)] {
                     let mut session = session(&model, threads, chunk, kv);
                     let logits = bits(&all_logits(&mut session, &case.tokens));
                     let at = format!(
@@ -310,6 +314,124 @@ fn rope_overrides_change_the_answer_and_nonsense_is_refused() {
             "{bad}"
         );
     }
+}
+
+/// A copy of a model with its tensors renamed, reshaped or refilled.
+fn rewritten(file: &Path, change: impl Fn(&mut String, &mut Vec<u64>, &mut Vec<u8>)) -> Gguf {
+    let gguf = Gguf::open(file, &OpenOptions::default()).unwrap();
+    let mut writer = Writer::new();
+    for (key, value) in gguf.metadata().iter() {
+        writer.set(key, value.clone());
+    }
+    for tensor in gguf.tensors() {
+        let (mut name, mut dims, mut bytes) = (
+            tensor.name.clone(),
+            tensor.dims.clone(),
+            gguf.data(tensor).to_vec(),
+        );
+        change(&mut name, &mut dims, &mut bytes);
+        writer.tensor(name, tensor.kind, &dims, bytes);
+    }
+    Gguf::from_bytes("rewritten.gguf", writer.to_vec().unwrap()).unwrap()
+}
+
+#[test]
+fn tensors_that_do_not_fit_are_named_all_at_once() {
+    let case = cases()
+        .into_iter()
+        .find(|case| case.name == "qwen2-f16")
+        .unwrap();
+    let refused = |gguf: Gguf| match Model::from_gguf(gguf, &LoadOptions::default()) {
+        Ok(_) => panic!("the model was accepted"),
+        Err(error) => error.to_string(),
+    };
+    let message = refused(rewritten(&case.file, |name, dims, _| match name.as_str() {
+        "blk.0.attn_q.weight" => *name = "blk.0.attn_query.weight".to_owned(),
+        "blk.1.ffn_up.weight" => dims.swap(0, 1),
+        _ => {}
+    }));
+    for part in [
+        "\"blk.0.attn_q.weight\" is missing",
+        "\"blk.1.ffn_up.weight\" is",
+        "\"blk.0.attn_query.weight\" is not known",
+    ] {
+        assert!(
+            message.contains(part) && !message.contains('\n'),
+            "{message} lacks {part}"
+        );
+    }
+    // Elsewhere a tensor that nobody reads is only a warning.
+    let odd = rewritten(&case.file, |_, _, _| {});
+    assert!(
+        Model::from_gguf(odd, &LoadOptions::default())
+            .unwrap()
+            .warnings()
+            .is_empty()
+    );
+}
+
+#[test]
+fn weights_that_are_not_finite_end_the_request() {
+    for name in ["smollm3-q8_0", "llama-f16"] {
+        let case = cases().into_iter().find(|case| case.name == name).unwrap();
+        let gguf = rewritten(&case.file, |name, _, bytes| {
+            if name == "blk.1.ffn_norm.weight" {
+                bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+            }
+        });
+        let tokenizer = Tokenizer::from_metadata(gguf.metadata(), false).unwrap();
+        let model = Arc::new(Model::from_gguf(gguf, &LoadOptions::default()).unwrap());
+        let mut session = session(&model, 2, 512, KvType::F16);
+        let request = Request {
+            prompt: case.tokens.clone(),
+            n_predict: Some(3),
+            ..Request::default()
+        };
+        let result = generate(
+            &mut session,
+            &tokenizer,
+            &request,
+            &AtomicBool::new(false),
+            &mut |_| Ok(()),
+        );
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains("non-finite logits"), "{name}: {message}");
+    }
+}
+
+#[test]
+fn a_request_can_be_cancelled_and_its_prefix_is_kept() {
+    let case = cases()
+        .into_iter()
+        .find(|case| case.name == "llama-f16")
+        .unwrap();
+    let model = load(&case.file, Level::best());
+    let tokenizer = Tokenizer::from_metadata(model.gguf().metadata(), false).unwrap();
+    let mut session = session(&model, 2, 4, KvType::F16);
+    let request = Request {
+        prompt: case.tokens.clone(),
+        n_predict: Some(5),
+        ignore_eos: true,
+        ..Request::default()
+    };
+    let cancel = AtomicBool::new(false);
+    let outcome = generate(&mut session, &tokenizer, &request, &cancel, &mut |event| {
+        if let Event::Prompt { done, .. } = event {
+            cancel.store(done >= 8, Ordering::Relaxed);
+        }
+        Ok(())
+    });
+    let outcome = outcome.unwrap();
+    assert_eq!(
+        (outcome.reason, outcome.tokens, session.pos()),
+        (StopReason::Cancelled, 0, 8)
+    );
+    cancel.store(false, Ordering::Relaxed);
+    let outcome = generate(&mut session, &tokenizer, &request, &cancel, &mut |_| Ok(())).unwrap();
+    assert_eq!(
+        (outcome.reason, outcome.tokens, outcome.cached_tokens),
+        (StopReason::Limit, 5, 8)
+    );
 }
 
 /// The fixtures' truths and llama.cpp's own recorded error against them.

@@ -1,6 +1,7 @@
 //! Every block format against recorded values of the `gguf` Python package (tools/record_dequant.py), and against itself:
 //! the integer form of a block must be the block.
 
+use proptest::prelude::*;
 use smolq_kernels::input::{
     InputKind, Inputs, SmallInput, SuperInput, quantize_small, quantize_super,
 };
@@ -157,6 +158,55 @@ fn integer_dots_are_the_dots_of_the_values() {
                 assert!(
                     right,
                     "{format} {level} block {r}: {got:e} is not {truth:e}"
+                );
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The round trip of a block: an input that is one at a single position gives back the value there, through the integer
+    /// form and the kernels of every level.
+    #[test]
+    fn each_value_comes_back_through_the_integer_form(seed in any::<u64>(), at in 0usize..256) {
+        let pool = Pool::new(1).unwrap();
+        for &format in FormatId::ALL {
+            let cols = format.block_len().max(32);
+            let bytes = cols / format.block_len() * format.block_bytes();
+            let mut state = seed | 1;
+            let mut blocks = vec![0u64; bytes.div_ceil(8)];
+            for byte in &mut bytemuck::cast_slice_mut::<u64, u8>(&mut blocks)[..bytes] {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                // No half-precision number made of such bytes is infinite or NaN.
+                *byte = (state >> 56) as u8 & 0xBB;
+            }
+            let blocks = &bytemuck::cast_slice::<u64, u8>(&blocks)[..bytes];
+            let mut values = vec![0.0; cols];
+            dequantize(format, blocks, &mut values);
+            let at = at % cols;
+            let mut x = vec![0.0; cols];
+            x[at] = 1.0;
+            let small = Shared::new(1, cols.div_ceil(32), SmallInput::ZERO);
+            let supers = Shared::new(1, cols.div_ceil(256), SuperInput::ZERO);
+            quantize_small(Level::Scalar, &x[..cols / 32 * 32], &mut small.write_rows(0..1));
+            if cols % 256 == 0 {
+                quantize_super(Level::Scalar, &x, &mut supers.write_rows(0..1));
+            }
+            let (small, supers) = (small.read(), supers.read());
+            let input = Inputs { tokens: 1, cols, floats: Some(&x), small: Some(&small), supers: Some(&supers) };
+            let matrix = Matrix::new(format, 1, cols, blocks).unwrap();
+            // The largest value bounds what a minimum may cancel.
+            let size = values.iter().fold(0.0f32, |top, v| top.max(v.abs()));
+            for level in Level::available() {
+                let out = Shared::new(1, 1, f32::NAN);
+                pool.run(|team| matmul(team, level, &input, &[Product { matrix, out: &out }]));
+                let got = out.read()[0];
+                prop_assert!(
+                    (got - values[at]).abs() <= 1e-5 * size,
+                    "{format} {level} position {at}: {got:e} is not {:e}",
+                    values[at]
                 );
             }
         }
