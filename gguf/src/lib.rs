@@ -285,6 +285,12 @@ impl Gguf {
         TensorData { bytes, range }
     }
 
+    /// Asks the system to begin reading the files now, while the caller does something else. For mapped files that are not in
+    /// the page cache; otherwise it does nothing.
+    pub fn will_need(&self) {
+        self.shards.iter().for_each(|shard| shard.bytes.will_need());
+    }
+
     /// Whether the files still are as they were when opened: same size, modification time and identity.
     pub fn unchanged(&self) -> bool {
         self.shards

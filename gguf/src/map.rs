@@ -66,6 +66,14 @@ impl Bytes {
         Bytes(Arc::new(Backing::Static(bytes)))
     }
 
+    /// Asks the system to begin reading a mapped file. It is advice: that it cannot be taken is no error.
+    pub(crate) fn will_need(&self) {
+        #[cfg(unix)]
+        if let Backing::Mapped(mapped) = &*self.0 {
+            drop(mapped.map.advise(memmap2::Advice::WillNeed));
+        }
+    }
+
     /// The bytes of a file, and the means to tell later whether it is still the same.
     pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<(Bytes, Stamp), Error> {
         let failed = |action| {

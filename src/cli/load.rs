@@ -47,7 +47,8 @@ pub(super) fn model(
 ) -> Result<(Arc<Model>, Tokenizer)> {
     let bar = progress(None, "loading");
     let gguf = Gguf::open(path, &options.open)?;
-    // Merges of a large vocabulary and the pages of a large file are both worth a core.
+    // The pages of the weights come in while the vocabulary is built.
+    gguf.will_need();
     let (tokenizer, model) = std::thread::scope(|scope| {
         let metadata = gguf.metadata();
         let tokenizer = scope.spawn(move || Tokenizer::from_metadata(metadata, strict));

@@ -1,4 +1,4 @@
-//! Speed of the matrix kernels: `cargo run --release -p smolq-kernels --example speed [FORMAT] [ROWS] [COLS]`.
+//! Speed of the matrix kernels: `cargo bench -p smolq-kernels --bench speed -- [FORMAT|all] [ROWS] [COLS]`.
 //!
 //! Prints, for one and two threads, GB/s of weights for one token out of memory that no cache holds, and GMAC/s for many
 //! tokens. Best of several runs; compare only figures of one run on a noisy machine.
@@ -10,7 +10,10 @@ use smolq_kernels::{FormatId, Level, Matrix, Pool, Product, Shared, input_kind, 
 use std::time::Instant;
 
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
     let number =
         |i: usize, default: usize| args.get(i).and_then(|a| a.parse().ok()).unwrap_or(default);
     let (rows, cols) = (number(1, 11008), number(2, 2048));
