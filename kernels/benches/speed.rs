@@ -1,12 +1,10 @@
-//! Speed of the matrix kernels: `cargo bench -p smolq-kernels --bench speed -- [FORMAT|all] [ROWS] [COLS]`.
+//! Speed of the matrix kernels: `cargo bench -p smolq-kernels --bench speed -- [FORMAT|all] [ROWS] [COLS] [COPIES]`.
 //!
 //! Prints, for one and two threads, GB/s of weights for one token out of memory that no cache holds, and GMAC/s for many
 //! tokens. Best of several runs; compare only figures of one run on a noisy machine.
 
-use smolq_kernels::input::{
-    InputKind, Inputs, SmallInput, SuperInput, quantize_small, quantize_super,
-};
-use smolq_kernels::{FormatId, Level, Matrix, Pool, Product, Shared, input_kind, matmul};
+use smolq_kernels::input::{Activations, RoundScratch};
+use smolq_kernels::{FormatId, Level, Matrix, Pool, Product, Shared, matmul};
 use std::time::Instant;
 
 fn main() {
@@ -29,7 +27,10 @@ fn main() {
     }) {
         let bytes = rows * cols / format.block_len() * format.block_bytes();
         // Enough copies that no cache holds them.
-        let copies = (400 << 20) / bytes + 1;
+        let copies = match number(3, 0) {
+            0 => (400 << 20) / bytes + 1,
+            copies => copies,
+        };
         let mut seed = 1u64;
         let weights: Vec<u64> = (0..copies * bytes / 8 + 1)
             .map(|_| {
@@ -47,28 +48,15 @@ fn main() {
                 let x: Vec<f32> = (0..tokens * cols)
                     .map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0)
                     .collect();
-                let small = Shared::new(tokens, cols / 32, SmallInput::ZERO);
-                let supers = Shared::new(tokens, cols / 256, SuperInput::ZERO);
+                let activations = Activations::new(tokens, cols, [format]).expect("memory");
+                let mut scratch = RoundScratch::default();
                 for (t, x) in x.chunks_exact(cols).enumerate() {
-                    match input_kind(format) {
-                        InputKind::Float => {}
-                        InputKind::Small => {
-                            quantize_small(level, x, &mut small.write_rows(t..t + 1))
-                        }
-                        InputKind::Super => {
-                            quantize_super(level, x, &mut supers.write_rows(t..t + 1))
-                        }
-                    }
+                    activations.floats.write_rows(t..t + 1).copy_from_slice(x);
+                    activations.round(level, tokens, t, x, &mut scratch);
                 }
                 let out = Shared::new(tokens, rows, 0.0f32);
-                let (small, supers) = (small.read(), supers.read());
-                let input = Inputs {
-                    tokens,
-                    cols,
-                    floats: Some(&x),
-                    small: Some(&small),
-                    supers: Some(&supers),
-                };
+                let input = activations.read();
+                let input = input.inputs(tokens);
                 let mut best = f64::MAX;
                 for round in 0..if tokens > 8 { 2 } else { 3 * copies } {
                     let at = round % copies * bytes;

@@ -230,10 +230,10 @@ impl<F: Super> Task for SuperFew<'_, '_, F> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         match self.0.input.tokens {
-            1 => walk!(self, isa, F, 1, self.0.input.supers(), super_tile),
-            2 => walk!(self, isa, F, 2, self.0.input.supers(), super_tile),
-            3 => walk!(self, isa, F, 3, self.0.input.supers(), super_tile),
-            _ => walk!(self, isa, F, 4, self.0.input.supers(), super_tile),
+            1 => walk!(self, isa, F, 1, self.0.input.super_rows(), super_tile),
+            2 => walk!(self, isa, F, 2, self.0.input.super_rows(), super_tile),
+            3 => walk!(self, isa, F, 3, self.0.input.super_rows(), super_tile),
+            _ => walk!(self, isa, F, 4, self.0.input.super_rows(), super_tile),
         }
     }
 }
@@ -243,10 +243,10 @@ impl<F: Small> Task for SmallFew<'_, '_, F> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         match self.0.input.tokens {
-            1 => walk!(self, isa, F, 1, self.0.input.smalls(), small_tile),
-            2 => walk!(self, isa, F, 2, self.0.input.smalls(), small_tile),
-            3 => walk!(self, isa, F, 3, self.0.input.smalls(), small_tile),
-            _ => walk!(self, isa, F, 4, self.0.input.smalls(), small_tile),
+            1 => walk!(self, isa, F, 1, self.0.input.small_rows(), small_tile),
+            2 => walk!(self, isa, F, 2, self.0.input.small_rows(), small_tile),
+            3 => walk!(self, isa, F, 3, self.0.input.small_rows(), small_tile),
+            _ => walk!(self, isa, F, 4, self.0.input.small_rows(), small_tile),
         }
     }
 }

@@ -7,9 +7,19 @@
 //! super-blocks nearly the accuracy of blocks of 32, where one large value would otherwise cost 255 others their bits.
 //!
 //! A row with a value that is not finite gets the scale NaN, so that it cannot vanish in the rounding.
+//!
+//! Up to [`FEW`] tokens lie one after the other. More of them lie in tiles of [`TILE_TOKENS`], interleaved by fours
+//! ([`SmallTile`], [`SuperTile`]), so that a register tile reads them front to back with one pointer.
 
-use crate::isa::shared::Ref;
-use crate::isa::{Isa, Task};
+use crate::dot::FEW;
+use crate::format::FormatId;
+use crate::isa::shared::{Ref, Shared};
+use crate::isa::{Isa, Level, Task};
+use crate::table::input_kind;
+use std::ops::Range;
+
+/// Tokens of a tile of inputs.
+pub const TILE_TOKENS: usize = 8;
 
 /// The largest refinement of a super-block's scale. With 8, `refine * (sum of 16 values)` still fits into 16 bits.
 const REFINE: f32 = 8.0;
@@ -59,6 +69,212 @@ impl SuperInput {
     };
 }
 
+/// A [`SmallInput`] of each of eight tokens.
+#[derive(Clone, Copy, Debug, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+pub struct SmallTile {
+    /// `[k / 4][token][k % 4]`.
+    pub(crate) qs: [[[i8; 4]; TILE_TOKENS]; 8],
+    /// Scales.
+    pub(crate) d: [f32; TILE_TOKENS],
+    /// Sums of `qs`.
+    pub(crate) sum: [i32; TILE_TOKENS],
+}
+
+/// A [`SuperInput`] of each of eight tokens.
+#[derive(Clone, Copy, Debug, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+pub struct SuperTile {
+    /// `[k / 4][token][k % 4]`.
+    pub(crate) qs: [[[i8; 4]; TILE_TOKENS]; 64],
+    /// `[k / 32][token]`: factors.
+    pub(crate) refine: [[i32; TILE_TOKENS]; 8],
+    /// `[k / 32][token]`: refined sums of two times 16 values.
+    pub(crate) sums: [[[i16; 2]; TILE_TOKENS]; 8],
+    /// `[k / 64][token]`: refined sums of two times 32 values.
+    pub(crate) wide_sums: [[[i16; 2]; TILE_TOKENS]; 4],
+    /// Scales.
+    pub(crate) d: [f32; TILE_TOKENS],
+}
+
+/// A block of inputs that has a place in a tile.
+trait Interleave: bytemuck::Zeroable + Copy {
+    /// Its tile.
+    type Tile: bytemuck::Zeroable + Send + Sync;
+    /// Writes the block to the place of token `t`.
+    fn place(&self, tile: &mut Self::Tile, t: usize);
+}
+
+impl Interleave for SmallInput {
+    type Tile = SmallTile;
+    fn place(&self, tile: &mut SmallTile, t: usize) {
+        for (to, from) in tile.qs.iter_mut().zip(self.qs.as_chunks::<4>().0) {
+            to[t] = *from;
+        }
+        tile.d[t] = self.d;
+        tile.sum[t] = self.sum;
+    }
+}
+
+impl Interleave for SuperInput {
+    type Tile = SuperTile;
+    fn place(&self, tile: &mut SuperTile, t: usize) {
+        for (to, from) in tile.qs.iter_mut().zip(self.qs.as_chunks::<4>().0) {
+            to[t] = *from;
+        }
+        for i in 0..8 {
+            tile.refine[i][t] = i32::from(self.refine[2 * i]);
+            let [a, b] = [self.sums[2 * i], self.sums[2 * i + 1]];
+            tile.sums[i][t] = [a, b];
+            // At most 127 * 32 * 8: still 16 bits.
+            tile.wide_sums[i / 2][t][i % 2] = a + b;
+        }
+        tile.d[t] = self.d;
+    }
+}
+
+/// Activations of up to so many tokens, as floats and in each rounded form that the matrices that read them want. It is
+/// shared by the threads of a region.
+pub struct Activations {
+    /// `[tokens, cols]`.
+    pub floats: Shared<f32>,
+    small: Option<Forms<SmallInput>>,
+    supers: Option<Forms<SuperInput>>,
+}
+
+/// The two ways in which rounded inputs lie.
+struct Forms<B: Interleave> {
+    /// `[tokens, blocks]`, for few tokens.
+    rows: Shared<B>,
+    /// `[tokens / 8, blocks]`, for many.
+    tiles: Shared<B::Tile>,
+}
+
+impl<B: Interleave> Forms<B> {
+    fn new(tokens: usize, blocks: usize) -> Result<Forms<B>, String> {
+        let tiles = if tokens > FEW {
+            tokens.div_ceil(TILE_TOKENS)
+        } else {
+            0
+        };
+        Ok(Forms {
+            rows: Shared::zeroed(tokens.min(FEW), blocks)?,
+            tiles: Shared::zeroed(tiles, blocks)?,
+        })
+    }
+
+    /// Rounds by `quantize` what goes to row `t` of a pass of `n` tokens.
+    fn write(&self, n: usize, t: usize, scratch: &mut Vec<B>, quantize: impl FnOnce(&mut [B])) {
+        if n <= FEW {
+            return quantize(&mut self.rows.write_rows(t..t + 1));
+        }
+        let tile = t / TILE_TOKENS;
+        let mut tiles = self.tiles.write_rows(tile..tile + 1);
+        scratch.resize(tiles.len(), B::zeroed());
+        quantize(scratch);
+        for (block, tile) in scratch.iter().zip(tiles.iter_mut()) {
+            block.place(tile, t % TILE_TOKENS);
+        }
+    }
+}
+
+/// What a thread needs to round inputs.
+#[derive(Default)]
+pub struct RoundScratch {
+    small: Vec<SmallInput>,
+    supers: Vec<SuperInput>,
+}
+
+impl Activations {
+    /// Room for `tokens` rows of `cols` values, for matrices of the formats `users`.
+    ///
+    /// # Errors
+    /// If the memory is not to be had.
+    pub fn new(
+        tokens: usize,
+        cols: usize,
+        users: impl IntoIterator<Item = FormatId>,
+    ) -> Result<Activations, String> {
+        let (mut small, mut supers) = (None, None);
+        for user in users {
+            match input_kind(user) {
+                InputKind::Small if small.is_none() => small = Some(Forms::new(tokens, cols / 32)?),
+                InputKind::Super if supers.is_none() => {
+                    supers = Some(Forms::new(tokens, cols / 256)?)
+                }
+                _ => {}
+            }
+        }
+        Ok(Activations {
+            floats: Shared::zeroed(tokens, cols)?,
+            small,
+            supers,
+        })
+    }
+
+    /// How many tokens of a pass of `n` one thread rounds: those of a tile.
+    pub fn granule(n: usize) -> usize {
+        if n <= FEW { 1 } else { TILE_TOKENS }
+    }
+
+    /// Rounds `x`, row `t` of a pass of `n` tokens. One thread at a time rounds the tokens of a [`granule`](Self::granule).
+    pub fn round(&self, level: Level, n: usize, t: usize, x: &[f32], scratch: &mut RoundScratch) {
+        if let Some(forms) = &self.small {
+            forms.write(n, t, &mut scratch.small, |out| {
+                quantize_small(level, x, out)
+            });
+        }
+        if let Some(forms) = &self.supers {
+            forms.write(n, t, &mut scratch.supers, |out| {
+                quantize_super(level, x, out)
+            });
+        }
+    }
+
+    /// Rounds `x`, columns `piece` of the only token of a pass. Pieces begin at multiples of 16 super-blocks.
+    pub fn round_piece(&self, level: Level, piece: Range<usize>, x: &[f32]) {
+        let blocks = |len: usize| piece.start / len..piece.end / len;
+        if let Some(forms) = &self.small {
+            quantize_small(level, x, forms.rows.write_cols(blocks(32)).row(0));
+        }
+        if let Some(forms) = &self.supers {
+            quantize_super(level, x, forms.rows.write_cols(blocks(256)).row(0));
+        }
+    }
+
+    /// Borrows all forms for a matrix multiply.
+    pub fn read(&self) -> ActivationsRef<'_> {
+        ActivationsRef {
+            cols: self.floats.cols(),
+            floats: self.floats.read(),
+            small: self.small.as_ref().map(|f| (f.rows.read(), f.tiles.read())),
+            supers: self
+                .supers
+                .as_ref()
+                .map(|f| (f.rows.read(), f.tiles.read())),
+        }
+    }
+}
+
+/// [`Activations`] borrowed for a matrix multiply.
+pub struct ActivationsRef<'a> {
+    cols: usize,
+    floats: Ref<'a, f32>,
+    small: Option<(Ref<'a, SmallInput>, Ref<'a, SmallTile>)>,
+    supers: Option<(Ref<'a, SuperInput>, Ref<'a, SuperTile>)>,
+}
+
+impl ActivationsRef<'_> {
+    /// The first `tokens` rows, which a pass of that many tokens rounded.
+    pub fn inputs(&self, tokens: usize) -> Inputs<'_> {
+        Inputs {
+            tokens,
+            cols: self.cols,
+            from: self,
+        }
+    }
+}
+
 /// How a format wants its inputs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum InputKind {
@@ -70,29 +286,56 @@ pub enum InputKind {
     Super,
 }
 
-/// The inputs of a matrix multiply: `tokens` rows of `cols` values, in the kinds that were asked for.
+/// The inputs of a matrix multiply.
 pub struct Inputs<'a> {
     /// Rows.
-    pub tokens: usize,
+    pub(crate) tokens: usize,
     /// Values of a row.
-    pub cols: usize,
-    /// The rows as floats.
-    pub floats: Option<&'a [f32]>,
-    /// The rows in blocks of 32.
-    pub small: Option<&'a Ref<'a, SmallInput>>,
-    /// The rows in blocks of 256.
-    pub supers: Option<&'a Ref<'a, SuperInput>>,
+    pub(crate) cols: usize,
+    from: &'a ActivationsRef<'a>,
 }
 
 impl Inputs<'_> {
+    /// What the inputs of token 0 stand for once they are rounded for `format`: what its kernels multiply with. There must
+    /// be at most [`FEW`] tokens.
+    pub fn meaning(&self, format: FormatId) -> Vec<f64> {
+        match input_kind(format) {
+            InputKind::Float => self.floats()[..self.cols]
+                .iter()
+                .map(|&x| x.into())
+                .collect(),
+            InputKind::Small => self.small_rows()[..self.cols / 32]
+                .iter()
+                .flat_map(|b| b.qs.iter().map(|&q| f64::from(b.d) * f64::from(q)))
+                .collect(),
+            InputKind::Super => self.super_rows()[..self.cols / 256]
+                .iter()
+                .flat_map(|b| {
+                    let unit = |k: usize| f64::from(b.d) * f64::from(b.refine[k / 16]);
+                    (0..256).map(move |k| unit(k) * f64::from(b.qs[k]))
+                })
+                .collect(),
+        }
+    }
+
     pub(crate) fn floats(&self) -> &[f32] {
-        &self.floats.expect("inputs in floats")[..self.tokens * self.cols]
+        &self.from.floats[..self.tokens * self.cols]
     }
-    pub(crate) fn smalls(&self) -> &[SmallInput] {
-        &self.small.expect("inputs in small blocks")[..self.tokens * (self.cols / 32)]
+    pub(crate) fn small_rows(&self) -> &[SmallInput] {
+        let (rows, _) = self.from.small.as_ref().expect("inputs in small blocks");
+        &rows[..self.tokens * (self.cols / 32)]
     }
-    pub(crate) fn supers(&self) -> &[SuperInput] {
-        &self.supers.expect("inputs in super-blocks")[..self.tokens * (self.cols / 256)]
+    pub(crate) fn super_rows(&self) -> &[SuperInput] {
+        let (rows, _) = self.from.supers.as_ref().expect("inputs in super-blocks");
+        &rows[..self.tokens * (self.cols / 256)]
+    }
+    pub(crate) fn small_tiles(&self) -> &[SmallTile] {
+        let (_, tiles) = self.from.small.as_ref().expect("inputs in small blocks");
+        &tiles[..self.tokens.div_ceil(TILE_TOKENS) * (self.cols / 32)]
+    }
+    pub(crate) fn super_tiles(&self) -> &[SuperTile] {
+        let (_, tiles) = self.from.supers.as_ref().expect("inputs in super-blocks");
+        &tiles[..self.tokens.div_ceil(TILE_TOKENS) * (self.cols / 256)]
     }
 }
 
@@ -223,13 +466,13 @@ impl Task for QuantizeSuper<'_> {
 }
 
 /// Rounds a row of a multiple of 32 values.
-pub fn quantize_small(level: crate::Level, x: &[f32], out: &mut [SmallInput]) {
+fn quantize_small(level: Level, x: &[f32], out: &mut [SmallInput]) {
     assert_eq!(x.len(), out.len() * 32, "a row of whole blocks");
     crate::isa::with_isa!(level, isa => isa.run(QuantizeSmall { x, out }));
 }
 
 /// Rounds a row of a multiple of 256 values.
-pub fn quantize_super(level: crate::Level, x: &[f32], out: &mut [SuperInput]) {
+fn quantize_super(level: Level, x: &[f32], out: &mut [SuperInput]) {
     assert_eq!(x.len(), out.len() * 256, "a row of whole super-blocks");
     crate::isa::with_isa!(level, isa => isa.run(QuantizeSuper { x, out }));
 }

@@ -10,22 +10,27 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 mod level;
 mod scalar;
 pub(crate) mod shared;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512vnni::Avx512Vnni;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avxvnni::AvxVnni;
 pub use level::Level;
 pub(crate) use level::with_isa;
 pub(crate) use scalar::Scalar;
 
-use crate::format::{Small, Super};
-use crate::input::{SmallInput, SuperInput};
-use crate::panel::{SmallPanel, SuperPanel, TILE_ROWS, TILE_TOKENS};
-
-/// Accumulators of a register tile: one row of 16 weight rows for each token.
-pub(crate) type TileSums = [[f32; TILE_ROWS]; TILE_TOKENS];
+use crate::panel::{Codes4, Pairs};
 
 /// Work to be compiled for a level: the body of [`Isa::run`].
 pub trait Task {
@@ -46,6 +51,10 @@ pub trait Isa: Copy + Send + Sync + 'static {
     type Sums: Copy;
     /// Four 32-bit floats, one for each row of a tile.
     type Quad: Copy;
+    /// 16 sums of 32 bits, one for each row of a panel.
+    type Rows: Copy;
+    /// Products of 16 rows on their way to [`Isa::Rows`]; only their total in each row has a meaning.
+    type Dots: Copy;
     /// Sixteen 32-bit floats.
     type Wide: Copy;
 
@@ -139,22 +148,30 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// `a * b + c`, rounded once.
     fn quad_fma(self, a: Self::Quad, b: Self::Quad, c: Self::Quad) -> Self::Quad;
 
-    // Register tiles: 16 rows of a panel by four tokens, lane = row.
+    // Integer dot products: 16 rows of a panel by one token, lane = row.
 
-    /// `acc[t][r] += panel row r . input t`, super-block by super-block in order.
-    fn super_tile<F: Super>(
-        self,
-        panel: &[SuperPanel],
-        input: [&[SuperInput]; TILE_TOKENS],
-        acc: &mut TileSums,
-    );
-    /// `acc[t][r] += panel row r . input t`, block by block in order.
-    fn small_tile<F: Small>(
-        self,
-        panel: &[SmallPanel],
-        input: [&[SmallInput]; TILE_TOKENS],
-        acc: &mut TileSums,
-    );
+    /// Tokens whose sums the registers hold at once: 4 or 8.
+    const TILE_TOKENS: usize;
+    /// Whether a panel must hold signed codes 128 too large, because [`Isa::add_dots_signed`] would be slow.
+    const BIASED: bool;
+    /// How many groups of four positions [`Isa::add_dots`] may add up, given the largest code: a divisor of 8, or more.
+    fn together(self, signed: bool, max: u8) -> usize;
+    /// The same number for each row.
+    fn rows(self, value: i32) -> Self::Rows;
+    /// No products yet.
+    fn dots(self) -> Self::Dots;
+    /// Adds the products of four unsigned codes of each row with four inputs.
+    fn add_dots(self, dots: Self::Dots, codes: &Codes4, input: [i8; 4]) -> Self::Dots;
+    /// As [`Isa::add_dots`] with signed codes.
+    fn add_dots_signed(self, dots: Self::Dots, codes: &Codes4, input: [i8; 4]) -> Self::Dots;
+    /// Adds `dots * scale * refine`, the scale of each row being there twice. `scale * refine` fits into 16 bits.
+    fn weigh(self, sums: Self::Rows, dots: Self::Dots, scales: &Pairs, refine: i32) -> Self::Rows;
+    /// Adds `dots`.
+    fn gather(self, sums: Self::Rows, dots: Self::Dots) -> Self::Rows;
+    /// Adds the two products of each row's pair with `input`.
+    fn add_pairs(self, sums: Self::Rows, pairs: &Pairs, input: [i16; 2]) -> Self::Rows;
+    /// The sums as floats, rounded to nearest even.
+    fn rows_to_wide(self, sums: Self::Rows) -> Self::Wide;
 
     // Floats, 16 at a time.
 

@@ -2,23 +2,30 @@
 //!
 //! A panel holds 16 rows, *lane = row*: the four codes `4 g .. 4 g + 4` of each row lie side by side, so that one
 //! broadcast of four input bytes meets the same positions of 16 rows, and no sum ever crosses lanes. Scales are decoded
-//! while filling, once for all tokens. A format needs to know only how to give codes and a header, a level only how to
-//! multiply a panel ([`Isa::super_tile`], [`Isa::small_tile`]): that turns the product of formats and levels into a sum.
+//! while filling, once for all tokens. A format needs to know only how to give codes and a header, a level only five verbs
+//! on 16 rows and how many tokens its registers hold: that turns the product of formats and levels into a sum.
 //!
 //! The walk of one ticket (a range of rows): for each stretch of `K` that fits the caches, for each 16 rows, fill the
-//! panel, then for each four tokens add the stretch to the sums. The sums live in the output between stretches.
+//! panel, then for each eight tokens add the stretch to the sums. The sums live in the output between stretches. While one
+//! panel is multiplied, the bytes of the next are on their way.
 
-use crate::format::{Small, Super};
-use crate::input::{SmallInput, SuperInput};
-use crate::isa::{Isa, Task, TileSums};
+use crate::format::{Codes, Small, Super};
+use crate::input::{SmallTile, SuperTile, TILE_TOKENS};
+use crate::isa::{Isa, Task};
 use crate::table::Work;
-use std::array::from_fn;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Rows of a panel.
 pub(crate) const TILE_ROWS: usize = 16;
-/// Tokens of a register tile.
-pub(crate) const TILE_TOKENS: usize = 4;
+/// A line of the cache.
+const LINE: usize = 64;
+/// Sums of 16 rows for each token of a tile.
+type TileSums = [[f32; TILE_ROWS]; TILE_TOKENS];
+/// 16 rows of 16-bit pairs, one pair for each row.
+pub(crate) type Pairs = [[i16; 16]; 2];
+/// Four codes of each of 16 rows.
+pub(crate) type Codes4 = [[u8; 32]; 2];
 /// Super-blocks of a stretch: 4 x 256 values of 16 rows are 25 KB of panel.
 const SUPER_STRETCH: usize = 4;
 /// Small blocks of a stretch.
@@ -27,19 +34,35 @@ const SMALL_STRETCH: usize = 32;
 /// One super-block of 16 rows. The 16 lanes are kept as two halves of eight rows, 32 bytes each.
 #[repr(C, align(64))]
 #[derive(Clone)]
-pub struct SuperPanel {
+struct SuperPanel {
     /// `[k / 4][half][row % 8 * 4 + k % 4]`.
-    pub(crate) codes: [[[u8; 32]; 2]; 64],
-    /// `[s][half][row % 8 * 2 ..+ 2]`: the scale of sub-block `s`, twice.
-    pub(crate) scales: [[[i16; 16]; 2]; 16],
-    /// `[s / 2][half][row % 8 * 2 + s % 2]`: minimums.
-    pub(crate) mins: [[[i16; 16]; 2]; 8],
-    /// As `mins`: `-OFFSET * scale`.
-    pub(crate) offsets: [[[i16; 16]; 2]; 8],
-    /// Float scales `[half][row % 8]`.
-    pub(crate) d: [[f32; 8]; 2],
+    codes: [Codes4; 64],
+    /// `[s][half][row % 8 * 2 ..+ 2]`: the scale of sub-block `s`, twice. Of wide formats, the even sub-blocks.
+    scales: [Pairs; 16],
+    /// `[s / 2][half][row % 8 * 2 + s % 2]`: minimums. Of wide formats, every second one, in the first four.
+    mins: [Pairs; 8],
+    /// As `mins`: `-offset * scale`.
+    offsets: [Pairs; 8],
+    /// Float scales.
+    d: [f32; TILE_ROWS],
     /// Negated float scales of the minimums.
-    pub(crate) neg_dmin: [[f32; 8]; 2],
+    neg_dmin: [f32; TILE_ROWS],
+}
+
+/// What is subtracted from the codes in a panel: the format's offset, and what was added to make signed codes unsigned.
+const fn offset<I: Isa, F: Codes>() -> i16 {
+    F::OFFSET + if F::SIGNED && I::BIASED { 128 } else { 0 }
+}
+
+/// Codes as they lie in a panel.
+#[inline(always)]
+fn panel_codes<I: Isa, F: Codes>(isa: I, block: &F::Block, i: usize) -> I::Bytes {
+    let codes = F::codes(isa, block, i);
+    if F::SIGNED && I::BIASED {
+        isa.sub(codes, isa.splat(128))
+    } else {
+        codes
+    }
 }
 
 impl SuperPanel {
@@ -48,29 +71,15 @@ impl SuperPanel {
         scales: [[[0; 16]; 2]; 16],
         mins: [[[0; 16]; 2]; 8],
         offsets: [[[0; 16]; 2]; 8],
-        d: [[0.0; 8]; 2],
-        neg_dmin: [[0.0; 8]; 2],
+        d: [0.0; TILE_ROWS],
+        neg_dmin: [0.0; TILE_ROWS],
     };
-
-    pub(crate) fn code(&self, k: usize, row: usize) -> u8 {
-        self.codes[k / 4][row / 8][row % 8 * 4 + k % 4]
-    }
-    pub(crate) fn scale(&self, s: usize, row: usize) -> i16 {
-        self.scales[s][row / 8][row % 8 * 2]
-    }
-    pub(crate) fn min(&self, s: usize, row: usize) -> i16 {
-        self.mins[s / 2][row / 8][row % 8 * 2 + s % 2]
-    }
-    pub(crate) fn d(&self, row: usize) -> f32 {
-        self.d[row / 8][row % 8]
-    }
-    pub(crate) fn neg_dmin(&self, row: usize) -> f32 {
-        self.neg_dmin[row / 8][row % 8]
-    }
 
     /// Unpacks one super-block of up to 16 rows; the panel keeps what it had for the lanes beyond.
     #[inline(always)]
     fn fill<I: Isa, F: Super>(&mut self, isa: I, rows: &[&[F::Block]], at: usize) {
+        let offset = offset::<I, F>();
+        let step = if F::WIDE { 2 } else { 1 };
         for (half, rows) in rows.chunks(8).enumerate() {
             for (lane, row) in rows.iter().enumerate() {
                 let header = F::header(isa, &row[at]);
@@ -78,19 +87,24 @@ impl SuperPanel {
                     isa.shorts_array(header.scales),
                     isa.shorts_array(header.mins),
                 );
-                self.d[half][lane] = header.d;
-                self.neg_dmin[half][lane] = -header.dmin;
-                for s in 0..16 {
+                self.d[8 * half + lane] = header.d;
+                self.neg_dmin[8 * half + lane] = -header.dmin;
+                for i in 0..16 / step {
+                    let s = step * i;
                     self.scales[s][half][2 * lane] = scales[s];
                     self.scales[s][half][2 * lane + 1] = scales[s];
-                    self.offsets[s / 2][half][2 * lane + s % 2] = -F::OFFSET * scales[s];
-                    self.mins[s / 2][half][2 * lane + s % 2] = mins[s];
+                    if offset != 0 {
+                        self.offsets[i / 2][half][2 * lane + i % 2] = -offset * scales[s];
+                    }
+                    if F::MINS {
+                        self.mins[i / 2][half][2 * lane + i % 2] = mins[s];
+                    }
                 }
             }
             for i in 0..8 {
                 let mut codes = [isa.splat(0); 8];
                 for (codes, row) in codes.iter_mut().zip(rows) {
-                    *codes = F::codes(isa, &row[at], i);
+                    *codes = panel_codes::<I, F>(isa, &row[at], i);
                 }
                 for (group, lanes) in isa.transpose(codes).into_iter().enumerate() {
                     self.codes[8 * i + group][half] = lanes;
@@ -98,50 +112,175 @@ impl SuperPanel {
             }
         }
     }
+
+    /// `acc[t] += panel . inputs of token t` for the `T` tokens from `first` on.
+    #[inline(always)]
+    fn multiply<I: Isa, F: Super, const T: usize>(
+        panel: &[SuperPanel],
+        isa: I,
+        input: &[SuperTile],
+        first: usize,
+        acc: &mut TileSums,
+    ) {
+        // Positions that share a scale, in groups of four.
+        let (subs, groups) = if F::WIDE { (8, 8) } else { (16, 4) };
+        let together = isa.together(F::SIGNED && !I::BIASED, F::MAX).min(groups);
+        for (p, x) in panel.iter().zip(input) {
+            let mut isum = [isa.rows(0); T];
+            if offset::<I, F>() != 0 {
+                pair_sums::<I, F, T>(isa, &mut isum, &p.offsets, x, first);
+            }
+            for sub in 0..subs {
+                let s = sub * 16 / subs;
+                let mut at = 0;
+                while at < groups {
+                    let mut dots = [isa.dots(); T];
+                    for g in at..at + together {
+                        let codes = &p.codes[sub * groups + g];
+                        for t in 0..T {
+                            let four = x.qs[sub * groups + g][first + t];
+                            dots[t] = if F::SIGNED && !I::BIASED {
+                                isa.add_dots_signed(dots[t], codes, four)
+                            } else {
+                                isa.add_dots(dots[t], codes, four)
+                            };
+                        }
+                    }
+                    for t in 0..T {
+                        let refine = x.refine[s / 2][first + t];
+                        isum[t] = isa.weigh(isum[t], dots[t], &p.scales[s], refine);
+                    }
+                    at += together;
+                }
+            }
+            for t in 0..T {
+                let d = isa.mul(isa.wide(&p.d), isa.splat_wide(x.d[first + t]));
+                let acc = &mut acc[first + t];
+                isa.put(isa.fma(d, isa.rows_to_wide(isum[t]), isa.wide(acc)), acc);
+            }
+            if F::MINS {
+                let mut msum = [isa.rows(0); T];
+                pair_sums::<I, F, T>(isa, &mut msum, &p.mins, x, first);
+                for t in 0..T {
+                    let m = isa.mul(isa.wide(&p.neg_dmin), isa.splat_wide(x.d[first + t]));
+                    let acc = &mut acc[first + t];
+                    isa.put(isa.fma(m, isa.rows_to_wide(msum[t]), isa.wide(acc)), acc);
+                }
+            }
+        }
+    }
+}
+
+/// Adds `pairs . sums of the inputs`: one term for each sub-block.
+#[inline(always)]
+fn pair_sums<I: Isa, F: Super, const T: usize>(
+    isa: I,
+    sums: &mut [I::Rows; T],
+    pairs: &[Pairs; 8],
+    x: &SuperTile,
+    first: usize,
+) {
+    let count = if F::WIDE { 4 } else { 8 };
+    for (i, pair) in pairs[..count].iter().enumerate() {
+        for t in 0..T {
+            let of = if F::WIDE {
+                x.wide_sums[i][first + t]
+            } else {
+                x.sums[i][first + t]
+            };
+            sums[t] = isa.add_pairs(sums[t], pair, of);
+        }
+    }
 }
 
 /// One small block of 16 rows.
 #[repr(C, align(64))]
 #[derive(Clone)]
-pub struct SmallPanel {
+struct SmallPanel {
     /// `[k / 4][half][row % 8 * 4 + k % 4]`.
-    pub(crate) codes: [[[u8; 32]; 2]; 8],
-    /// Float scales `[half][row % 8]`.
-    pub(crate) d: [[f32; 8]; 2],
+    codes: [Codes4; 8],
+    /// Float scales.
+    d: [f32; TILE_ROWS],
     /// Minimums.
-    pub(crate) m: [[f32; 8]; 2],
+    m: [f32; TILE_ROWS],
 }
 
 impl SmallPanel {
     const ZERO: SmallPanel = SmallPanel {
         codes: [[[0; 32]; 2]; 8],
-        d: [[0.0; 8]; 2],
-        m: [[0.0; 8]; 2],
+        d: [0.0; TILE_ROWS],
+        m: [0.0; TILE_ROWS],
     };
-
-    pub(crate) fn code(&self, k: usize, row: usize) -> u8 {
-        self.codes[k / 4][row / 8][row % 8 * 4 + k % 4]
-    }
-    pub(crate) fn d(&self, row: usize) -> f32 {
-        self.d[row / 8][row % 8]
-    }
-    pub(crate) fn m(&self, row: usize) -> f32 {
-        self.m[row / 8][row % 8]
-    }
 
     #[inline(always)]
     fn fill<I: Isa, F: Small>(&mut self, isa: I, rows: &[&[F::Block]], at: usize) {
         for (half, rows) in rows.chunks(8).enumerate() {
             for (lane, row) in rows.iter().enumerate() {
-                (self.d[half][lane], self.m[half][lane]) = F::header(isa, &row[at]);
+                (self.d[8 * half + lane], self.m[8 * half + lane]) = F::header(isa, &row[at]);
             }
             let mut codes = [isa.splat(0); 8];
             for (codes, row) in codes.iter_mut().zip(rows) {
-                *codes = F::codes(isa, &row[at], 0);
+                *codes = panel_codes::<I, F>(isa, &row[at], 0);
             }
             for (group, lanes) in isa.transpose(codes).into_iter().enumerate() {
                 self.codes[group][half] = lanes;
             }
+        }
+    }
+
+    /// As [`SuperPanel::multiply`].
+    #[inline(always)]
+    fn multiply<I: Isa, F: Small, const T: usize>(
+        panel: &[SmallPanel],
+        isa: I,
+        input: &[SmallTile],
+        first: usize,
+        acc: &mut TileSums,
+    ) {
+        let together = isa.together(F::SIGNED && !I::BIASED, F::MAX).min(8);
+        let mut sums = [isa.splat_wide(0.0); T];
+        for t in 0..T {
+            sums[t] = isa.wide(&acc[first + t]);
+        }
+        for (p, x) in panel.iter().zip(input) {
+            let mut isum = [isa.rows(0); T];
+            if offset::<I, F>() != 0 {
+                for t in 0..T {
+                    isum[t] = isa.rows(-i32::from(offset::<I, F>()) * x.sum[first + t]);
+                }
+            }
+            let mut at = 0;
+            while at < 8 {
+                let mut dots = [isa.dots(); T];
+                for g in at..at + together {
+                    let codes = &p.codes[g];
+                    for t in 0..T {
+                        let four = x.qs[g][first + t];
+                        dots[t] = if F::SIGNED && !I::BIASED {
+                            isa.add_dots_signed(dots[t], codes, four)
+                        } else {
+                            isa.add_dots(dots[t], codes, four)
+                        };
+                    }
+                }
+                for t in 0..T {
+                    isum[t] = isa.gather(isum[t], dots[t]);
+                }
+                at += together;
+            }
+            for t in 0..T {
+                let dx = isa.splat_wide(x.d[first + t]);
+                let d = isa.mul(isa.wide(&p.d), dx);
+                sums[t] = isa.fma(d, isa.rows_to_wide(isum[t]), sums[t]);
+                if F::MIN {
+                    let m = isa.mul(isa.wide(&p.m), dx);
+                    let sum = isa.splat_wide(x.sum[first + t] as f32);
+                    sums[t] = isa.fma(m, sum, sums[t]);
+                }
+            }
+        }
+        for t in 0..T {
+            isa.put(sums[t], &mut acc[first + t]);
         }
     }
 }
@@ -152,19 +291,20 @@ pub(crate) struct SuperMany<'a, 'o, F: Super>(pub(crate) Work<'a, 'o>, pub(crate
 /// Many tokens against the rows `rows` of a matrix of small blocks.
 pub(crate) struct SmallMany<'a, 'o, F: Small>(pub(crate) Work<'a, 'o>, pub(crate) PhantomData<F>);
 
-/// The walk, written once for both families: stretches of blocks, 16 rows, four tokens.
+/// The walk, written once for both families: stretches of blocks, 16 rows, eight tokens.
 macro_rules! walk {
-    ($self:ident, $isa:ident, $F:ident, $panel:ident, $stretch:ident, $blocks:expr, $tile:ident, $Input:ty) => {{
+    ($self:ident, $isa:ident, $F:ident, $Panel:ident, $stretch:ident, $inputs:expr) => {{
         let weights: &[$F::Block] = $self.0.weights.blocks();
         let per_row = $self.0.weights.cols / $F::LEN;
-        let first = $self.0.rows.start;
+        let Range { start: first, end } = $self.0.rows;
         let tokens = $self.0.input.tokens;
-        let inputs: &[$Input] = $blocks;
-        let mut panel = [const { $panel::ZERO }; $stretch];
+        let inputs = $inputs;
+        let tiles = tokens.div_ceil(TILE_TOKENS);
+        let mut panel = [const { $Panel::ZERO }; $stretch];
         for start in (0..per_row).step_by($stretch) {
             let stretch = start..per_row.min(start + $stretch);
-            for base in $self.0.rows.clone().step_by(TILE_ROWS) {
-                let count = TILE_ROWS.min($self.0.rows.end - base);
+            for base in (first..end).step_by(TILE_ROWS) {
+                let count = TILE_ROWS.min(end - base);
                 let mut row: [&[$F::Block]; TILE_ROWS] = [&[]; TILE_ROWS];
                 for (i, row) in row[..count].iter_mut().enumerate() {
                     *row = &weights[(base + i) * per_row..(base + i + 1) * per_row];
@@ -173,12 +313,17 @@ macro_rules! walk {
                     panel.fill::<I, $F>($isa, &row[..count], at);
                 }
                 let panel = &panel[..stretch.len()];
-                for token in (0..tokens).step_by(TILE_TOKENS) {
-                    // The last tile repeats its last token; those sums are dropped.
-                    let x = from_fn(|t| {
-                        let token = (token + t).min(tokens - 1);
-                        &inputs[token * per_row + stretch.start..token * per_row + stretch.end]
-                    });
+                for tile in 0..tiles {
+                    // A share of the next 16 rows.
+                    for i in tile * TILE_ROWS / tiles..(tile + 1) * TILE_ROWS / tiles {
+                        let next = (base + TILE_ROWS + i).min(end - 1);
+                        let next = &weights[next * per_row + stretch.start];
+                        for line in 0..(stretch.len() * size_of::<$F::Block>()).div_ceil(LINE) {
+                            $isa.prefetch(next, line * LINE);
+                        }
+                    }
+                    let x = &inputs[tile * per_row..][stretch.clone()];
+                    let token = tile * TILE_TOKENS;
                     let real = TILE_TOKENS.min(tokens - token);
                     let mut acc: TileSums = [[0.0; TILE_ROWS]; TILE_TOKENS];
                     for (t, acc) in acc[..real].iter_mut().enumerate() {
@@ -190,7 +335,14 @@ macro_rules! walk {
                             Err(_) => acc[..count].copy_from_slice(out),
                         }
                     }
-                    $isa.$tile::<$F>(panel, x, &mut acc);
+                    if I::TILE_TOKENS == TILE_TOKENS && real > TILE_TOKENS / 2 {
+                        $Panel::multiply::<I, $F, TILE_TOKENS>(panel, $isa, x, 0, &mut acc);
+                    } else {
+                        const HALF: usize = TILE_TOKENS / 2;
+                        for from in (0..real).step_by(HALF) {
+                            $Panel::multiply::<I, $F, HALF>(panel, $isa, x, from, &mut acc);
+                        }
+                    }
                     for (t, acc) in acc[..real].iter().enumerate() {
                         let out = &mut $self.0.out.row(token + t)[base - first..][..count];
                         match <&mut [f32; TILE_ROWS]>::try_from(&mut *out) {
@@ -208,16 +360,8 @@ impl<F: Super> Task for SuperMany<'_, '_, F> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        walk!(
-            self,
-            isa,
-            F,
-            SuperPanel,
-            SUPER_STRETCH,
-            self.0.input.supers(),
-            super_tile,
-            SuperInput
-        );
+        let inputs = self.0.input.super_tiles();
+        walk!(self, isa, F, SuperPanel, SUPER_STRETCH, inputs);
     }
 }
 
@@ -225,15 +369,7 @@ impl<F: Small> Task for SmallMany<'_, '_, F> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        walk!(
-            self,
-            isa,
-            F,
-            SmallPanel,
-            SMALL_STRETCH,
-            self.0.input.smalls(),
-            small_tile,
-            SmallInput
-        );
+        let inputs = self.0.input.small_tiles();
+        walk!(self, isa, F, SmallPanel, SMALL_STRETCH, inputs);
     }
 }

@@ -3,12 +3,8 @@
 //! The list of formats and levels is the library's own, so a kernel cannot exist without being tested here. A level that
 //! this CPU lacks is reported by name.
 
-use smolq_kernels::input::{
-    InputKind, Inputs, SmallInput, SuperInput, quantize_small, quantize_super,
-};
-use smolq_kernels::{
-    FormatId, Level, Matrix, Pool, Product, Shared, dequantize, input_kind, matmul,
-};
+use smolq_kernels::input::{Activations, RoundScratch};
+use smolq_kernels::{FormatId, Level, Matrix, Pool, Product, Shared, dequantize, matmul};
 
 /// A small generator of bytes, so that every run tests the same cases.
 struct Random(u64);
@@ -77,25 +73,16 @@ fn inputs(tokens: usize, cols: usize, random: &mut Random) -> Vec<f32> {
 /// One matrix multiply through the public face; unwritten outputs stay NaN with a mark.
 fn run(level: Level, pool: &Pool, matrix: Matrix<'_>, x: &[f32], tokens: usize) -> Vec<f32> {
     let cols = matrix.cols();
-    let small = Shared::new(tokens, cols.div_ceil(32), SmallInput::ZERO);
-    let supers = Shared::new(tokens, cols.div_ceil(256), SuperInput::ZERO);
     let mark = f32::from_bits(0x7fff_1234);
     let out = Shared::new(tokens, matrix.rows(), mark);
+    let activations = Activations::new(tokens, cols, [matrix.format()]).unwrap();
+    let mut scratch = RoundScratch::default();
     for (t, x) in x.chunks_exact(cols).enumerate() {
-        match input_kind(matrix.format()) {
-            InputKind::Float => {}
-            InputKind::Small => quantize_small(level, x, &mut small.write_rows(t..t + 1)),
-            InputKind::Super => quantize_super(level, x, &mut supers.write_rows(t..t + 1)),
-        }
+        activations.floats.write_rows(t..t + 1).copy_from_slice(x);
+        activations.round(level, tokens, t, x, &mut scratch);
     }
-    let (small, supers) = (small.read(), supers.read());
-    let input = Inputs {
-        tokens,
-        cols,
-        floats: Some(x),
-        small: Some(&small),
-        supers: Some(&supers),
-    };
+    let input = activations.read();
+    let input = input.inputs(tokens);
     pool.run(|team| matmul(team, level, &input, &[Product { matrix, out: &out }]));
     let out = out.read().to_vec();
     assert!(

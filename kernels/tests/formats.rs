@@ -2,12 +2,8 @@
 //! the integer form of a block must be the block.
 
 use proptest::prelude::*;
-use smolq_kernels::input::{
-    InputKind, Inputs, SmallInput, SuperInput, quantize_small, quantize_super,
-};
-use smolq_kernels::{
-    FormatId, Level, Matrix, Pool, Product, Shared, dequantize, input_kind, matmul,
-};
+use smolq_kernels::input::{Activations, RoundScratch};
+use smolq_kernels::{FormatId, Level, Matrix, Pool, Product, Shared, dequantize, matmul};
 use std::fs;
 use std::path::Path;
 
@@ -93,21 +89,12 @@ fn every_recording_belongs_to_a_format() {
     }
 }
 
-/// What a rounded input stands for.
-fn meaning(kind: InputKind, x: &[f32], small: &[SmallInput], supers: &[SuperInput]) -> Vec<f64> {
-    match kind {
-        InputKind::Float => x.iter().map(|&x| f64::from(x)).collect(),
-        InputKind::Small => small
-            .iter()
-            .flat_map(|b| b.qs.iter().map(|&q| f64::from(b.d) * f64::from(q)))
-            .collect(),
-        InputKind::Super => supers
-            .iter()
-            .flat_map(|b| {
-                (0..256).map(|k| f64::from(b.d) * f64::from(b.refine[k / 16]) * f64::from(b.qs[k]))
-            })
-            .collect(),
-    }
+/// One row of inputs, rounded for `format`.
+fn rounded(format: FormatId, x: &[f32]) -> Activations {
+    let activations = Activations::new(1, x.len(), [format]).unwrap();
+    activations.floats.write_rows(0..1).copy_from_slice(x);
+    activations.round(Level::Scalar, 1, 0, x, &mut RoundScratch::default());
+    activations
 }
 
 /// The integer dot product of each recorded block with a rounded input against the f64 dot product of the values.
@@ -124,23 +111,10 @@ fn integer_dots_are_the_dots_of_the_values() {
         let x: Vec<f32> = (0..cols)
             .map(|i| ((i * 7919 + 13) % 1009) as f32 / 500.0 - 1.0)
             .collect();
-        let small = Shared::new(1, cols.div_ceil(32), SmallInput::ZERO);
-        let supers = Shared::new(1, cols.div_ceil(256), SuperInput::ZERO);
-        let kind = input_kind(format);
-        match kind {
-            InputKind::Float => {}
-            InputKind::Small => quantize_small(Level::Scalar, &x, &mut small.write_rows(0..1)),
-            InputKind::Super => quantize_super(Level::Scalar, &x, &mut supers.write_rows(0..1)),
-        }
-        let (small, supers) = (small.read(), supers.read());
-        let rounded = meaning(kind, &x, &small, &supers);
-        let input = Inputs {
-            tokens: 1,
-            cols,
-            floats: Some(&x),
-            small: Some(&small),
-            supers: Some(&supers),
-        };
+        let activations = rounded(format, &x);
+        let input = activations.read();
+        let input = input.inputs(1);
+        let rounded = input.meaning(format);
         let matrix = Matrix::new(format, rows, cols, golden.bytes()).unwrap();
         for level in Level::available() {
             let out = Shared::new(1, rows, f32::NAN);
@@ -188,14 +162,9 @@ proptest! {
             let at = at % cols;
             let mut x = vec![0.0; cols];
             x[at] = 1.0;
-            let small = Shared::new(1, cols.div_ceil(32), SmallInput::ZERO);
-            let supers = Shared::new(1, cols.div_ceil(256), SuperInput::ZERO);
-            quantize_small(Level::Scalar, &x[..cols / 32 * 32], &mut small.write_rows(0..1));
-            if cols % 256 == 0 {
-                quantize_super(Level::Scalar, &x, &mut supers.write_rows(0..1));
-            }
-            let (small, supers) = (small.read(), supers.read());
-            let input = Inputs { tokens: 1, cols, floats: Some(&x), small: Some(&small), supers: Some(&supers) };
+            let activations = rounded(format, &x);
+            let input = activations.read();
+            let input = input.inputs(1);
             let matrix = Matrix::new(format, 1, cols, blocks).unwrap();
             // The largest value bounds what a minimum may cancel.
             let size = values.iter().fold(0.0f32, |top, v| top.max(v.abs()));

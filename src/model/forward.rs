@@ -25,14 +25,11 @@
 use super::Model;
 use super::cache::Cache;
 use super::rope::table;
-use super::weights::{Layer, Linear};
-use smolq_kernels::Ref;
-use smolq_kernels::input::{
-    InputKind, Inputs, SmallInput, SuperInput, quantize_small, quantize_super,
-};
+use super::weights::Layer;
+use smolq_kernels::input::{Activations, RoundScratch};
 use smolq_kernels::ops::attention::{Attend, AttendScratch, attend, store};
 use smolq_kernels::ops::{add, rms_norm, rope, swiglu};
-use smolq_kernels::{Level, Pool, Product, Shared, Team, input_kind, matmul};
+use smolq_kernels::{Level, Pool, Product, Shared, Team, matmul};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -42,105 +39,11 @@ const PIECE: usize = 16 * 256;
 /// Queries of an attention job, about: what one widened tile of keys serves.
 const QUERIES: usize = 32;
 
-/// The inputs of one matrix step: floats, and the rounded forms that its matrices want.
-struct Rounded {
-    cols: usize,
-    /// `[tokens, cols]`.
-    floats: Shared<f32>,
-    /// `[tokens, cols / 32]`, or empty if nobody wants it.
-    small: Option<Shared<SmallInput>>,
-    /// `[tokens, cols / 256]`, or empty if nobody wants it.
-    supers: Option<Shared<SuperInput>>,
-}
-
-/// A [`Rounded`] borrowed for a matrix step.
-struct RoundedRef<'a> {
-    cols: usize,
-    floats: Ref<'a, f32>,
-    small: Option<Ref<'a, SmallInput>>,
-    supers: Option<Ref<'a, SuperInput>>,
-}
-
-impl Rounded {
-    fn new<'m>(
-        tokens: usize,
-        cols: usize,
-        users: impl Iterator<Item = &'m Linear>,
-    ) -> Result<Rounded, String> {
-        let (mut small, mut supers) = (None, None);
-        for user in users {
-            match input_kind(user.format) {
-                InputKind::Small if small.is_none() => {
-                    small = Some(Shared::zeroed(tokens, cols / 32)?)
-                }
-                InputKind::Super if supers.is_none() => {
-                    supers = Some(Shared::zeroed(tokens, cols / 256)?)
-                }
-                _ => {}
-            }
-        }
-        Ok(Rounded {
-            cols,
-            floats: Shared::zeroed(tokens, cols)?,
-            small,
-            supers,
-        })
-    }
-
-    /// Rounds one row of floats.
-    fn round(&self, level: Level, row: usize, x: &[f32]) {
-        if let Some(small) = &self.small {
-            quantize_small(level, x, &mut small.write_rows(row..row + 1));
-        }
-        if let Some(supers) = &self.supers {
-            quantize_super(level, x, &mut supers.write_rows(row..row + 1));
-        }
-    }
-
-    /// Rounds a piece of the first row, which begins at a multiple of [`PIECE`].
-    fn round_piece(&self, level: Level, piece: Range<usize>, x: &[f32]) {
-        if let Some(small) = &self.small {
-            quantize_small(
-                level,
-                x,
-                small.write_cols(piece.start / 32..piece.end / 32).row(0),
-            );
-        }
-        if let Some(supers) = &self.supers {
-            quantize_super(
-                level,
-                x,
-                supers.write_cols(piece.start / 256..piece.end / 256).row(0),
-            );
-        }
-    }
-
-    fn read(&self) -> RoundedRef<'_> {
-        RoundedRef {
-            cols: self.cols,
-            floats: self.floats.read(),
-            small: self.small.as_ref().map(Shared::read),
-            supers: self.supers.as_ref().map(Shared::read),
-        }
-    }
-}
-
-impl RoundedRef<'_> {
-    fn inputs(&self, tokens: usize) -> Inputs<'_> {
-        Inputs {
-            tokens,
-            cols: self.cols,
-            floats: Some(&self.floats),
-            small: self.small.as_ref(),
-            supers: self.supers.as_ref(),
-        }
-    }
-}
-
 /// What one thread needs for itself.
 #[derive(Default)]
 struct Own {
     attend: AttendScratch,
+    round: RoundScratch,
     queries: Vec<f32>,
     head: Vec<f32>,
 }
@@ -151,7 +54,7 @@ pub(crate) struct Scratch {
     /// Residual stream, `[n, n_embd]`.
     x: Shared<f32>,
     /// Normed residual, `[n, n_embd]`.
-    normed: Rounded,
+    normed: Activations,
     /// `[n, n_head * head_dim]`.
     q: Shared<f32>,
     /// `[n, n_head_kv * head_dim]`.
@@ -161,17 +64,17 @@ pub(crate) struct Scratch {
     /// Attention by KV head, `[n_head_kv * n, group * head_dim]`: row `kv_head * n + token`.
     heads: Shared<f32>,
     /// Attention by token, `[n, n_head * head_dim]`.
-    attended: Rounded,
+    attended: Activations,
     /// What is added to the residual next, `[n, n_embd]`.
     delta: Shared<f32>,
     /// `[n, n_ff]`; becomes the activations.
-    gate: Rounded,
+    gate: Activations,
     /// `[n, n_ff]`.
     up: Shared<f32>,
     /// Cosines and sines, `[n, n_rot]`.
     angles: Shared<f32>,
     /// Normed residual of the wanted rows, `[wanted, n_embd]`.
-    last: Rounded,
+    last: Activations,
     /// `[wanted, n_vocab]`.
     pub(crate) logits: Shared<f32>,
     own: Vec<Mutex<Own>>,
@@ -191,21 +94,21 @@ impl Scratch {
         Ok(Scratch {
             tokens,
             x: Shared::zeroed(tokens, c.n_embd)?,
-            normed: Rounded::new(
+            normed: Activations::new(
                 tokens,
                 c.n_embd,
-                layers().flat_map(|l| [&l.q, &l.k, &l.v, &l.gate, &l.up]),
+                layers().flat_map(|l| [&l.q, &l.k, &l.v, &l.gate, &l.up].map(|m| m.format)),
             )?,
             q: Shared::zeroed(tokens, n_q)?,
             k: Shared::zeroed(tokens, n_kv)?,
             v: Shared::zeroed(tokens, n_kv)?,
             heads: Shared::zeroed(c.n_head_kv * tokens, n_q / c.n_head_kv)?,
-            attended: Rounded::new(tokens, n_q, layers().map(|l| &l.o))?,
+            attended: Activations::new(tokens, n_q, layers().map(|l| l.o.format))?,
             delta: Shared::zeroed(tokens, c.n_embd)?,
-            gate: Rounded::new(tokens, c.n_ff, layers().map(|l| &l.down))?,
+            gate: Activations::new(tokens, c.n_ff, layers().map(|l| l.down.format))?,
             up: Shared::zeroed(tokens, c.n_ff)?,
             angles: Shared::zeroed(tokens, c.n_rot)?,
-            last: Rounded::new(wanted, c.n_embd, std::iter::once(model.weights.head()))?,
+            last: Activations::new(wanted, c.n_embd, [model.weights.head().format])?,
             logits: Shared::zeroed(wanted, c.n_vocab)?,
             own: (0..threads).map(|_| Mutex::default()).collect(),
         })
@@ -287,7 +190,8 @@ impl Pass<'_> {
     fn norm(&self, team: &Team<'_>, delta: Option<Option<&[f32]>>, weight: &[f32]) {
         let s = self.scratch;
         let deltas = s.delta.read();
-        team.split(self.n, 1, |tokens| {
+        team.split(self.n, Activations::granule(self.n), |tokens| {
+            let own = &mut *self.own(team);
             for t in tokens {
                 let mut x = s.x.write_rows(t..t + 1);
                 if let Some(bias) = delta {
@@ -304,14 +208,15 @@ impl Pass<'_> {
                     self.model.config().norm_eps,
                     &mut normed,
                 );
-                s.normed.round(self.level, t, &normed);
+                s.normed
+                    .round(self.level, self.n, t, &normed, &mut own.round);
             }
         });
         drop(deltas);
     }
 
     /// One step: matrices that share their inputs.
-    fn matmul(&self, team: &Team<'_>, input: &Rounded, products: &[Product<'_>]) {
+    fn matmul(&self, team: &Team<'_>, input: &Activations, products: &[Product<'_>]) {
         let input = input.read();
         matmul(team, self.level, &input.inputs(self.n), products);
     }
@@ -361,13 +266,15 @@ impl Pass<'_> {
         drop((keys, values, queries));
 
         let heads = s.heads.read();
-        team.split(self.n, 1, |tokens| {
+        team.split(self.n, Activations::granule(self.n), |tokens| {
+            let own = &mut *self.own(team);
             for t in tokens {
                 let mut out = s.attended.floats.write_rows(t..t + 1);
                 for (head, out) in out.chunks_exact_mut(width).enumerate() {
                     out.copy_from_slice(heads.row(head * self.n + t));
                 }
-                s.attended.round(self.level, t, &out);
+                s.attended
+                    .round(self.level, self.n, t, &out, &mut own.round);
             }
         });
         drop(heads);
@@ -482,11 +389,12 @@ impl Pass<'_> {
                 s.gate.round_piece(self.level, piece, gate.row(0));
             });
         } else {
-            team.split(self.n, 1, |tokens| {
+            team.split(self.n, Activations::granule(self.n), |tokens| {
+                let own = &mut *self.own(team);
                 for t in tokens {
                     let mut gate = s.gate.floats.write_rows(t..t + 1);
                     activate(&mut gate, up.row(t), 0..n_ff);
-                    s.gate.round(self.level, t, &gate);
+                    s.gate.round(self.level, self.n, t, &gate, &mut own.round);
                 }
             });
         }
@@ -498,7 +406,8 @@ impl Pass<'_> {
         let (s, w) = (self.scratch, &self.model.weights);
         let deltas = s.delta.read();
         let bias = w.layers.last().and_then(|layer| layer.down.bias.as_deref());
-        team.split(wanted.len(), 1, |rows| {
+        team.split(wanted.len(), Activations::granule(wanted.len()), |rows| {
+            let own = &mut *self.own(team);
             for row in rows {
                 let t = wanted.start + row;
                 let mut x = s.x.write_rows(t..t + 1);
@@ -514,7 +423,8 @@ impl Pass<'_> {
                     self.model.config().norm_eps,
                     &mut normed,
                 );
-                s.last.round(self.level, row, &normed);
+                s.last
+                    .round(self.level, wanted.len(), row, &normed, &mut own.round);
             }
         });
         drop(deltas);

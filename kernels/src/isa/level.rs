@@ -26,6 +26,11 @@ macro_rules! levels {
             pub fn features(self) -> Vec<(&'static str, bool)> {
                 match self { $($(#[$cfg])* Level::$variant => vec![$(($feature, detected!($feature))),*]),+ }
             }
+
+            /// Whether this CPU can run the level.
+            pub fn is_available(self) -> bool {
+                match self { $($(#[$cfg])* Level::$variant => true $(&& detected!($feature))*),+ }
+            }
         }
 
         /// Runs `$body` with `$isa` bound to the token of `$level`.
@@ -51,14 +56,13 @@ levels! { ($)
     Scalar "scalar" [] crate::isa::Scalar;
     #[cfg(target_arch = "x86_64")]
     Avx2 "avx2" ["avx2", "fma", "f16c"] crate::isa::Avx2::new().expect("the level was checked when it was chosen");
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni "avxvnni" ["avx2", "fma", "f16c", "avxvnni"] crate::isa::AvxVnni::new().expect("the level was checked when it was chosen");
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni "avx512vnni" ["avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"] crate::isa::Avx512Vnni::new().expect("the level was checked when it was chosen");
 }
 
 impl Level {
-    /// Whether this CPU can run the level.
-    pub fn is_available(self) -> bool {
-        self.features().iter().all(|&(_, present)| present)
-    }
-
     /// The levels that this CPU can run, slowest first.
     pub fn available() -> impl Iterator<Item = Level> {
         Level::ALL

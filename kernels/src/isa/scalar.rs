@@ -1,9 +1,7 @@
 //! The scalar level: every verb in plain Rust. It is the definition that all other levels are tested against.
 
-use super::{Isa, Task, TileSums};
-use crate::format::{Small, Super};
-use crate::input::{SmallInput, SuperInput};
-use crate::panel::{SmallPanel, SuperPanel, TILE_ROWS, TILE_TOKENS};
+use super::{Isa, Task};
+use crate::panel::{Codes4, Pairs};
 use half::{bf16, f16};
 use std::array::from_fn;
 
@@ -42,6 +40,8 @@ impl Isa for Scalar {
     type Shorts = [i16; 16];
     type Sums = i32;
     type Quad = [f32; 4];
+    type Rows = [i32; 16];
+    type Dots = [i32; 16];
     type Wide = [f32; 16];
 
     fn run<T: Task>(self, task: T) -> T::Out {
@@ -161,67 +161,57 @@ impl Isa for Scalar {
         from_fn(|i| a[i].mul_add(b[i], c[i]))
     }
 
-    fn super_tile<F: Super>(
-        self,
-        panel: &[SuperPanel],
-        input: [&[SuperInput]; TILE_TOKENS],
-        acc: &mut TileSums,
-    ) {
-        for (acc, input) in acc.iter_mut().zip(input) {
-            for (acc, r) in acc.iter_mut().zip(0..TILE_ROWS) {
-                for (p, x) in panel.iter().zip(input) {
-                    let mut isum = 0i32;
-                    let mut msum = 0i32;
-                    for s in 0..16 {
-                        let scale = i32::from(p.scale(s, r)) * i32::from(x.refine[s]);
-                        let mut dot = 0;
-                        for k in 16 * s..16 * s + 16 {
-                            let code = p.code(k, r);
-                            let code = if F::SIGNED {
-                                i32::from(code as i8)
-                            } else {
-                                i32::from(code)
-                            };
-                            dot += (code - i32::from(F::OFFSET)) * i32::from(x.qs[k]);
-                        }
-                        isum = isum.wrapping_add(dot * scale);
-                        msum += i32::from(p.min(s, r)) * i32::from(x.sums[s]);
-                    }
-                    *acc = (p.d(r) * x.d).mul_add(isum as f32, *acc);
-                    if F::MINS {
-                        *acc = (p.neg_dmin(r) * x.d).mul_add(msum as f32, *acc);
-                    }
-                }
-            }
-        }
+    const TILE_TOKENS: usize = 4;
+    const BIASED: bool = false;
+    fn together(self, _: bool, _: u8) -> usize {
+        8
     }
-
-    fn small_tile<F: Small>(
-        self,
-        panel: &[SmallPanel],
-        input: [&[SmallInput]; TILE_TOKENS],
-        acc: &mut TileSums,
-    ) {
-        for (acc, input) in acc.iter_mut().zip(input) {
-            for (acc, r) in acc.iter_mut().zip(0..TILE_ROWS) {
-                for (p, x) in panel.iter().zip(input) {
-                    let mut isum = 0i32;
-                    for k in 0..32 {
-                        let code = p.code(k, r);
-                        let code = if F::SIGNED {
-                            i32::from(code as i8)
-                        } else {
-                            i32::from(code)
-                        };
-                        isum += (code - i32::from(F::OFFSET)) * i32::from(x.qs[k]);
-                    }
-                    *acc = (p.d(r) * x.d).mul_add(isum as f32, *acc);
-                    if F::MIN {
-                        *acc = (p.m(r) * x.d).mul_add(x.sum as f32, *acc);
-                    }
-                }
-            }
-        }
+    fn rows(self, value: i32) -> [i32; 16] {
+        [value; 16]
+    }
+    fn dots(self) -> [i32; 16] {
+        [0; 16]
+    }
+    fn add_dots(self, dots: [i32; 16], codes: &Codes4, input: [i8; 4]) -> [i32; 16] {
+        from_fn(|r| {
+            let four = &codes[r / 8][r % 8 * 4..][..4];
+            dots[r]
+                + four
+                    .iter()
+                    .zip(input)
+                    .map(|(&code, x)| i32::from(code) * i32::from(x))
+                    .sum::<i32>()
+        })
+    }
+    fn add_dots_signed(self, dots: [i32; 16], codes: &Codes4, input: [i8; 4]) -> [i32; 16] {
+        from_fn(|r| {
+            let four = &codes[r / 8][r % 8 * 4..][..4];
+            dots[r]
+                + four
+                    .iter()
+                    .zip(input)
+                    .map(|(&code, x)| i32::from(code as i8) * i32::from(x))
+                    .sum::<i32>()
+        })
+    }
+    fn weigh(self, sums: [i32; 16], dots: [i32; 16], scales: &Pairs, refine: i32) -> [i32; 16] {
+        from_fn(|r| {
+            let scale = i32::from(scales[r / 8][r % 8 * 2]);
+            sums[r].wrapping_add(dots[r] * scale * refine)
+        })
+    }
+    fn gather(self, sums: [i32; 16], dots: [i32; 16]) -> [i32; 16] {
+        from_fn(|r| sums[r] + dots[r])
+    }
+    fn add_pairs(self, sums: [i32; 16], pairs: &Pairs, input: [i16; 2]) -> [i32; 16] {
+        from_fn(|r| {
+            let [a, b] =
+                [0, 1].map(|i| i32::from(pairs[r / 8][r % 8 * 2 + i]) * i32::from(input[i]));
+            sums[r].wrapping_add(a).wrapping_add(b)
+        })
+    }
+    fn rows_to_wide(self, sums: [i32; 16]) -> [f32; 16] {
+        sums.map(|sum| sum as f32)
     }
 
     fn wide(self, from: &[f32; 16]) -> [f32; 16] {

@@ -1,0 +1,249 @@
+//! AVX-512 with VNNI: 16 floats or the sums of 16 rows are one register; 32 bytes stay half a register.
+//!
+//! As in `avxvnni.rs`, signed codes lie in panels 128 too large. The register file holds the sums of eight tokens.
+
+#![allow(unsafe_code, reason = "the intrinsics of a level and its entry")]
+
+use super::x86::*;
+use super::{Isa, Level, Task};
+use crate::panel::{Codes4, Pairs};
+use std::arch::x86_64::*;
+
+/// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI, AVX2, FMA and F16C.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512Vnni {
+    _proof: (),
+}
+
+impl Avx512Vnni {
+    /// The token, if this CPU has the instructions.
+    pub(crate) fn new() -> Option<Avx512Vnni> {
+        Level::Avx512Vnni
+            .is_available()
+            .then_some(Avx512Vnni { _proof: () })
+    }
+}
+
+/// Loads 64 bytes.
+#[inline(always)]
+fn load_512<T: bytemuck::Pod>(from: &[T; 2]) -> __m512i {
+    const { assert!(size_of::<T>() == 32) }
+    // SAFETY: `from` is 64 readable bytes; the load needs no alignment; callers hold the token.
+    unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+}
+
+/// 16 lanes as two halves.
+#[inline(always)]
+fn halves(a: __m512) -> [__m256; 2] {
+    v!([_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a)])
+}
+
+impl Isa for Avx512Vnni {
+    bytes_256!("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
+    type Rows = __m512i;
+    type Dots = __m512i;
+    type Wide = __m512;
+
+    #[inline(always)]
+    fn mac_shorts(self, sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        v!(_mm256_dpwssd_epi32(sums, a, b))
+    }
+    #[inline(always)]
+    fn mac(
+        self,
+        sums: __m256i,
+        codes: __m256i,
+        input: &[i8; 32],
+        scales: __m256i,
+        i: usize,
+    ) -> __m256i {
+        let pairs = v!(_mm256_maddubs_epi16(codes, load(input)));
+        self.mac_shorts(sums, pairs, spread(scales, i))
+    }
+    #[inline(always)]
+    fn mac_signed(
+        self,
+        sums: __m256i,
+        codes: __m256i,
+        input: &[i8; 32],
+        scales: __m256i,
+        i: usize,
+    ) -> __m256i {
+        self.mac_shorts(sums, pairs_signed(codes, load(input)), spread(scales, i))
+    }
+    #[inline(always)]
+    fn dot(self, sums: __m256i, codes: __m256i, input: &[i8; 32]) -> __m256i {
+        v!(_mm256_dpbusd_epi32(sums, codes, load(input)))
+    }
+    #[inline(always)]
+    fn dot_signed(self, sums: __m256i, codes: __m256i, input: &[i8; 32]) -> __m256i {
+        v!(_mm256_dpbusd_epi32(
+            sums,
+            _mm256_abs_epi8(codes),
+            _mm256_sign_epi8(load(input), codes)
+        ))
+    }
+
+    const TILE_TOKENS: usize = 8;
+    const BIASED: bool = true;
+    #[inline(always)]
+    fn together(self, _: bool, _: u8) -> usize {
+        8
+    }
+    #[inline(always)]
+    fn rows(self, value: i32) -> __m512i {
+        v!(_mm512_set1_epi32(value))
+    }
+    #[inline(always)]
+    fn dots(self) -> __m512i {
+        v!(_mm512_setzero_si512())
+    }
+    #[inline(always)]
+    fn add_dots(self, dots: __m512i, codes: &Codes4, input: [i8; 4]) -> __m512i {
+        v!(_mm512_dpbusd_epi32(
+            dots,
+            load_512(codes),
+            _mm512_set1_epi32(four(input))
+        ))
+    }
+    fn add_dots_signed(self, _: __m512i, _: &Codes4, _: [i8; 4]) -> __m512i {
+        unreachable!("panels of a biased level hold unsigned codes")
+    }
+    #[inline(always)]
+    fn weigh(self, sums: __m512i, dots: __m512i, scales: &Pairs, refine: i32) -> __m512i {
+        v!({
+            // The scale is there twice, the factor once, so that a pair product is their product.
+            let scale = _mm512_madd_epi16(load_512(scales), _mm512_set1_epi32(refine));
+            _mm512_add_epi32(sums, _mm512_mullo_epi32(dots, scale))
+        })
+    }
+    #[inline(always)]
+    fn gather(self, sums: __m512i, dots: __m512i) -> __m512i {
+        v!(_mm512_add_epi32(sums, dots))
+    }
+    #[inline(always)]
+    fn add_pairs(self, sums: __m512i, pairs: &Pairs, input: [i16; 2]) -> __m512i {
+        v!(_mm512_dpwssd_epi32(
+            sums,
+            load_512(pairs),
+            _mm512_set1_epi32(pair(input))
+        ))
+    }
+    #[inline(always)]
+    fn rows_to_wide(self, sums: __m512i) -> __m512 {
+        v!(_mm512_cvtepi32_ps(sums))
+    }
+
+    #[inline(always)]
+    fn wide(self, from: &[f32; 16]) -> __m512 {
+        // SAFETY: `from` is 16 readable floats; the load needs no alignment.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn splat_wide(self, value: f32) -> __m512 {
+        v!(_mm512_set1_ps(value))
+    }
+    #[inline(always)]
+    fn wide_array(self, a: __m512) -> [f32; 16] {
+        let mut out = [0.0; 16];
+        self.put(a, &mut out);
+        out
+    }
+    #[inline(always)]
+    fn put(self, a: __m512, to: &mut [f32; 16]) {
+        // SAFETY: `to` is 16 writable floats; the store needs no alignment.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), a) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        v!(_mm512_add_ps(a, b))
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        v!(_mm512_mul_ps(a, b))
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        v!(_mm512_div_ps(a, b))
+    }
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        v!(_mm512_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        v!(_mm512_max_ps(a, b))
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        v!(_mm512_min_ps(a, b))
+    }
+    #[inline(always)]
+    fn abs(self, a: __m512) -> __m512 {
+        v!(_mm512_abs_ps(a))
+    }
+    #[inline(always)]
+    fn max_bits(self, a: __m512, b: __m512) -> __m512 {
+        v!(_mm512_castsi512_ps(_mm512_max_epu32(
+            _mm512_castps_si512(a),
+            _mm512_castps_si512(b)
+        )))
+    }
+    #[inline(always)]
+    fn round(self, a: __m512) -> __m512 {
+        const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        v!(_mm512_roundscale_ps::<NEAREST>(a))
+    }
+    #[inline(always)]
+    fn pow2(self, n: __m512) -> __m512 {
+        v!({
+            let biased = _mm512_add_epi32(_mm512_cvttps_epi32(n), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+        })
+    }
+    #[inline(always)]
+    fn sum(self, a: __m512) -> f32 {
+        v!({
+            let four = fold4(halves(a));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        })
+    }
+    #[inline(always)]
+    fn sum4(self, a: [__m512; 4]) -> [f32; 4] {
+        sum_folded([
+            fold4(halves(a[0])),
+            fold4(halves(a[1])),
+            fold4(halves(a[2])),
+            fold4(halves(a[3])),
+        ])
+    }
+    #[inline(always)]
+    fn to_i8(self, a: __m512) -> [i8; 16] {
+        let mut out = [0; 16];
+        v!({
+            let bytes = _mm512_cvtsepi32_epi8(_mm512_cvttps_epi32(a));
+            _mm_storeu_si128(out.as_mut_ptr().cast(), bytes);
+        });
+        out
+    }
+    #[inline(always)]
+    fn widen_f16(self, from: &[u16; 16]) -> __m512 {
+        v!(_mm512_cvtph_ps(load(from)))
+    }
+    #[inline(always)]
+    fn to_f16(self, a: __m512) -> [u16; 16] {
+        let mut out = [0; 32];
+        store(
+            v!(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a)),
+            &mut out,
+        );
+        bytemuck::cast(out)
+    }
+    #[inline(always)]
+    fn widen_bf16(self, from: &[u16; 16]) -> __m512 {
+        v!(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(
+            _mm512_cvtepu16_epi32(load(from))
+        )))
+    }
+}

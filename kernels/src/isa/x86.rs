@@ -1,0 +1,508 @@
+//! What the x86 levels share: loads and stores, the verbs on 32 bytes, and the floats of the levels whose registers have 256
+//! bits. A level's file takes them by macro into its own `impl Isa`, beside the verbs that its instructions do better.
+
+#![allow(unsafe_code, reason = "the intrinsics of the levels")]
+
+use std::arch::x86_64::*;
+
+/// Intrinsics without memory operands, which are unsafe only because of the features they need.
+macro_rules! v {
+    ($e:expr) => {
+        // SAFETY: the token of an x86 level exists only where the CPU has the level's features, and no operand is a pointer.
+        unsafe { $e }
+    };
+}
+pub(super) use v;
+
+/// Loads a vector from an array of 32 bytes.
+#[inline(always)]
+pub(super) fn load<T: bytemuck::Pod>(from: &[T]) -> __m256i {
+    let bytes: &[u8] = bytemuck::cast_slice(from);
+    let bytes: &[u8; 32] = bytes.try_into().expect("32 bytes");
+    // SAFETY: `bytes` is 32 readable bytes; the load needs no alignment; callers hold the token.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+/// Loads eight floats.
+#[inline(always)]
+pub(super) fn load_ps(from: &[f32; 8]) -> __m256 {
+    // SAFETY: `from` is eight readable floats; the load needs no alignment; callers hold the token.
+    unsafe { _mm256_loadu_ps(from.as_ptr()) }
+}
+
+/// Stores eight floats.
+#[inline(always)]
+pub(super) fn store_ps(a: __m256, to: &mut [f32; 8]) {
+    // SAFETY: `to` is eight writable floats; the store needs no alignment; callers hold the token.
+    unsafe { _mm256_storeu_ps(to.as_mut_ptr(), a) }
+}
+
+/// Stores 32 bytes.
+#[inline(always)]
+pub(super) fn store(a: __m256i, to: &mut [u8; 32]) {
+    // SAFETY: `to` is 32 writable bytes; the store needs no alignment; callers hold the token.
+    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), a) }
+}
+
+/// Loads 16 bytes.
+#[inline(always)]
+pub(super) fn load_half(from: &[u8; 16]) -> __m128i {
+    // SAFETY: `from` is 16 readable bytes; the load needs no alignment; callers hold the token.
+    unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
+}
+
+/// Four input bytes as a number.
+#[inline(always)]
+pub(super) fn four(input: [i8; 4]) -> i32 {
+    i32::from_le_bytes(input.map(|b| b as u8))
+}
+
+/// Two shorts as a number.
+#[inline(always)]
+pub(super) fn pair(input: [i16; 2]) -> i32 {
+    i32::from(input[0] as u16) | i32::from(input[1]) << 16
+}
+
+/// Shuffles for `mac`: from eight shorts repeated in both halves, short `2 i` over the low half, `2 i + 1` over the high.
+const SPREAD: [[u8; 32]; 4] = {
+    let mut out = [[0; 32]; 4];
+    let mut i = 0;
+    while i < 4 {
+        let mut j = 0;
+        while j < 32 {
+            let short = 2 * i + (j / 16);
+            out[i][j] = (2 * short + j % 2) as u8;
+            j += 1;
+        }
+        i += 1;
+    }
+    out
+};
+
+/// `[s(2 i)] * 8 ++ [s(2 i + 1)] * 8`.
+#[inline(always)]
+pub(super) fn spread(scales: __m256i, i: usize) -> __m256i {
+    v!({
+        let half = if i < 4 {
+            _mm256_permute2x128_si256::<0x00>(scales, scales)
+        } else {
+            _mm256_permute2x128_si256::<0x11>(scales, scales)
+        };
+        _mm256_shuffle_epi8(half, load(&SPREAD[i % 4]))
+    })
+}
+
+/// Pairs of 8-bit products in 16 bits, signed codes.
+#[inline(always)]
+pub(super) fn pairs_signed(codes: __m256i, input: __m256i) -> __m256i {
+    v!(_mm256_maddubs_epi16(
+        _mm256_abs_epi8(codes),
+        _mm256_sign_epi8(input, codes)
+    ))
+}
+
+/// Folds 16 lanes by the tree as far as four: lanes `j`, `j + 8`, then `j`, `j + 4`.
+#[inline(always)]
+pub(super) fn fold4(a: [__m256; 2]) -> __m128 {
+    v!({
+        let eight = _mm256_add_ps(a[0], a[1]);
+        _mm_add_ps(
+            _mm256_castps256_ps128(eight),
+            _mm256_extractf128_ps::<1>(eight),
+        )
+    })
+}
+
+/// Four vectors' sums from what [`fold4`] left of each.
+#[inline(always)]
+pub(super) fn sum_folded(mut f: [__m128; 4]) -> [f32; 4] {
+    v!({
+        let [f0, f1, f2, f3] = &mut f;
+        _MM_TRANSPOSE4_PS(f0, f1, f2, f3);
+        // Lane = vector now; lanes 0 and 2, 1 and 3 of each are added, then the two sums.
+        let mut out = [0.0; 4];
+        _mm_storeu_ps(
+            out.as_mut_ptr(),
+            _mm_add_ps(_mm_add_ps(*f0, *f2), _mm_add_ps(*f1, *f3)),
+        );
+        out
+    })
+}
+
+/// Eight of 16 lanes.
+#[inline(always)]
+pub(super) fn lanes(a: &[f32; 16], half: usize) -> &[f32; 8] {
+    a[8 * half..8 * half + 8].try_into().expect("8 lanes")
+}
+
+/// Eight of 16 lanes.
+#[inline(always)]
+pub(super) fn lanes_mut(a: &mut [f32; 16], half: usize) -> &mut [f32; 8] {
+    (&mut a[8 * half..8 * half + 8])
+        .try_into()
+        .expect("8 lanes")
+}
+
+/// Verbs on 32 bytes in one register, on four floats, and entry to the level.
+macro_rules! bytes_256 {
+    ($features:literal) => {
+        type Bytes = __m256i;
+        type Shorts = __m256i;
+        type Sums = __m256i;
+        type Quad = __m128;
+
+        #[inline]
+        fn run<T: Task>(self, task: T) -> T::Out {
+            #[target_feature(enable = $features)]
+            fn entry<I: Isa, T: Task>(isa: I, task: T) -> T::Out {
+                task.run(isa)
+            }
+            // SAFETY: the token proves the features.
+            unsafe { entry(self, task) }
+        }
+
+        #[inline(always)]
+        fn prefetch<T>(self, at: &T, ahead: usize) {
+            let line = std::ptr::from_ref(at).cast::<u8>().wrapping_add(ahead);
+            // SAFETY: a prefetch never faults, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+        }
+
+        #[inline(always)]
+        fn bytes(self, from: &[u8; 32]) -> __m256i {
+            load(from)
+        }
+        #[inline(always)]
+        fn nibbles(self, from: &[u8; 16]) -> __m256i {
+            v!({
+                let low = load_half(from);
+                let both = _mm256_inserti128_si256::<1>(
+                    _mm256_castsi128_si256(low),
+                    _mm_srli_epi16::<4>(low),
+                );
+                _mm256_and_si256(both, _mm256_set1_epi8(15))
+            })
+        }
+        #[inline(always)]
+        fn twice(self, from: &[u8; 16]) -> __m256i {
+            v!(_mm256_broadcastsi128_si256(load_half(from)))
+        }
+        #[inline(always)]
+        fn splat(self, byte: u8) -> __m256i {
+            v!(_mm256_set1_epi8(byte as i8))
+        }
+        #[inline(always)]
+        fn bits(self, bits: u32) -> __m256i {
+            // Byte j gets byte j / 8 of `bits`, then keeps bit j % 8 only.
+            const PICK: [u8; 32] = {
+                let mut out = [0; 32];
+                let mut j = 0;
+                while j < 32 {
+                    out[j] = (j / 8) as u8;
+                    j += 1;
+                }
+                out
+            };
+            v!({
+                let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(bits as i32), load(&PICK));
+                let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+                _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit)
+            })
+        }
+        #[inline(always)]
+        fn and(self, a: __m256i, b: __m256i) -> __m256i {
+            v!(_mm256_and_si256(a, b))
+        }
+        #[inline(always)]
+        fn or(self, a: __m256i, b: __m256i) -> __m256i {
+            v!(_mm256_or_si256(a, b))
+        }
+        #[inline(always)]
+        fn shr<const N: i32>(self, a: __m256i) -> __m256i {
+            v!(_mm256_and_si256(
+                _mm256_srli_epi16::<N>(a),
+                _mm256_set1_epi8((0xFFu8 >> N) as i8)
+            ))
+        }
+        #[inline(always)]
+        fn shl<const N: i32>(self, a: __m256i) -> __m256i {
+            v!(_mm256_and_si256(
+                _mm256_slli_epi16::<N>(a),
+                _mm256_set1_epi8((0xFFu8 << N) as i8)
+            ))
+        }
+        #[inline(always)]
+        fn sub(self, a: __m256i, b: __m256i) -> __m256i {
+            v!(_mm256_sub_epi8(a, b))
+        }
+        #[inline(always)]
+        fn lookup(self, table: &[i8; 16], index: __m256i) -> __m256i {
+            v!({
+                let table: &[u8; 16] = bytemuck::cast_ref(table);
+                _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load_half(table)), index)
+            })
+        }
+        #[inline(always)]
+        fn to_bytes(self, a: __m256i) -> [u8; 32] {
+            let mut out = [0; 32];
+            store(a, &mut out);
+            out
+        }
+        #[inline(always)]
+        fn transpose(self, r: [__m256i; 8]) -> [[u8; 32]; 8] {
+            v!({
+                // 2x2 of dwords, then of qwords, then of halves.
+                let (mut lo, mut hi) = ([r[0]; 4], [r[0]; 4]);
+                for i in 0..4 {
+                    lo[i] = _mm256_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+                    hi[i] = _mm256_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+                }
+                let quads = [
+                    [
+                        _mm256_unpacklo_epi64(lo[0], lo[1]),
+                        _mm256_unpacklo_epi64(lo[2], lo[3]),
+                    ],
+                    [
+                        _mm256_unpackhi_epi64(lo[0], lo[1]),
+                        _mm256_unpackhi_epi64(lo[2], lo[3]),
+                    ],
+                    [
+                        _mm256_unpacklo_epi64(hi[0], hi[1]),
+                        _mm256_unpacklo_epi64(hi[2], hi[3]),
+                    ],
+                    [
+                        _mm256_unpackhi_epi64(hi[0], hi[1]),
+                        _mm256_unpackhi_epi64(hi[2], hi[3]),
+                    ],
+                ];
+                let mut out = [[0; 32]; 8];
+                for (i, [a, b]) in quads.into_iter().enumerate() {
+                    store(_mm256_permute2x128_si256::<0x20>(a, b), &mut out[i]);
+                    store(_mm256_permute2x128_si256::<0x31>(a, b), &mut out[i + 4]);
+                }
+                out
+            })
+        }
+
+        #[inline(always)]
+        fn shorts(self, from: &[i16; 16]) -> __m256i {
+            load(from)
+        }
+        #[inline(always)]
+        fn widened(self, from: &[i8; 16]) -> __m256i {
+            v!(_mm256_cvtepi8_epi16(load_half(bytemuck::cast_ref(from))))
+        }
+        #[inline(always)]
+        fn doubled(self, from: [u8; 8]) -> __m256i {
+            v!({
+                let eight = _mm_cvtsi64_si128(i64::from_le_bytes(from));
+                _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(eight, eight))
+            })
+        }
+        #[inline(always)]
+        fn shorts_array(self, a: __m256i) -> [i16; 16] {
+            bytemuck::cast(self.to_bytes(a))
+        }
+        #[inline(always)]
+        fn splat_short(self, value: i16) -> __m256i {
+            v!(_mm256_set1_epi16(value))
+        }
+        #[inline(always)]
+        fn mul_shorts(self, a: __m256i, b: __m256i) -> __m256i {
+            v!(_mm256_mullo_epi16(a, b))
+        }
+        #[inline(always)]
+        fn sums(self, total: i32) -> __m256i {
+            v!(_mm256_zextsi128_si256(_mm_cvtsi32_si128(total)))
+        }
+        #[inline(always)]
+        fn totals(self, r: [__m256i; 4]) -> __m128 {
+            v!({
+                let all =
+                    _mm256_hadd_epi32(_mm256_hadd_epi32(r[0], r[1]), _mm256_hadd_epi32(r[2], r[3]));
+                _mm_cvtepi32_ps(_mm_add_epi32(
+                    _mm256_castsi256_si128(all),
+                    _mm256_extracti128_si256::<1>(all),
+                ))
+            })
+        }
+
+        #[inline(always)]
+        fn half(self, bits: u16) -> f32 {
+            v!(_mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(
+                bits
+            )))))
+        }
+        #[inline(always)]
+        fn quad(self, from: [f32; 4]) -> __m128 {
+            v!(_mm_setr_ps(from[0], from[1], from[2], from[3]))
+        }
+        #[inline(always)]
+        fn quad_array(self, a: __m128) -> [f32; 4] {
+            v!([
+                _mm_cvtss_f32(a),
+                _mm_cvtss_f32(_mm_shuffle_ps::<0b01>(a, a)),
+                _mm_cvtss_f32(_mm_shuffle_ps::<0b10>(a, a)),
+                _mm_cvtss_f32(_mm_shuffle_ps::<0b11>(a, a)),
+            ])
+        }
+        #[inline(always)]
+        fn quad_mul(self, a: __m128, b: __m128) -> __m128 {
+            v!(_mm_mul_ps(a, b))
+        }
+        #[inline(always)]
+        fn quad_fma(self, a: __m128, b: __m128, c: __m128) -> __m128 {
+            v!(_mm_fmadd_ps(a, b, c))
+        }
+    };
+}
+pub(super) use bytes_256;
+
+/// Verbs on 16 floats in two registers.
+macro_rules! floats_256 {
+    () => {
+        type Wide = [__m256; 2];
+
+        #[inline(always)]
+        fn wide(self, from: &[f32; 16]) -> [__m256; 2] {
+            [load_ps(lanes(from, 0)), load_ps(lanes(from, 1))]
+        }
+        #[inline(always)]
+        fn splat_wide(self, value: f32) -> [__m256; 2] {
+            v!([_mm256_set1_ps(value); 2])
+        }
+        #[inline(always)]
+        fn wide_array(self, a: [__m256; 2]) -> [f32; 16] {
+            let mut out = [0.0; 16];
+            self.put(a, &mut out);
+            out
+        }
+        #[inline(always)]
+        fn put(self, a: [__m256; 2], to: &mut [f32; 16]) {
+            store_ps(a[0], lanes_mut(to, 0));
+            store_ps(a[1], lanes_mut(to, 1));
+        }
+        #[inline(always)]
+        fn add(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            v!([_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])])
+        }
+        #[inline(always)]
+        fn mul(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            v!([_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])])
+        }
+        #[inline(always)]
+        fn div(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            v!([_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])])
+        }
+        #[inline(always)]
+        fn fma(self, a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
+            v!([
+                _mm256_fmadd_ps(a[0], b[0], c[0]),
+                _mm256_fmadd_ps(a[1], b[1], c[1])
+            ])
+        }
+        #[inline(always)]
+        fn max(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            v!([_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])])
+        }
+        #[inline(always)]
+        fn min(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            v!([_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])])
+        }
+        #[inline(always)]
+        fn abs(self, a: [__m256; 2]) -> [__m256; 2] {
+            let sign = v!(_mm256_set1_ps(-0.0));
+            v!([_mm256_andnot_ps(sign, a[0]), _mm256_andnot_ps(sign, a[1])])
+        }
+        #[inline(always)]
+        fn max_bits(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            let max = |a, b| {
+                v!(_mm256_castsi256_ps(_mm256_max_epu32(
+                    _mm256_castps_si256(a),
+                    _mm256_castps_si256(b)
+                )))
+            };
+            [max(a[0], b[0]), max(a[1], b[1])]
+        }
+        #[inline(always)]
+        fn round(self, a: [__m256; 2]) -> [__m256; 2] {
+            const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+            v!([
+                _mm256_round_ps::<NEAREST>(a[0]),
+                _mm256_round_ps::<NEAREST>(a[1])
+            ])
+        }
+        #[inline(always)]
+        fn pow2(self, n: [__m256; 2]) -> [__m256; 2] {
+            let pow2 = |n| {
+                v!({
+                    let biased = _mm256_add_epi32(_mm256_cvttps_epi32(n), _mm256_set1_epi32(127));
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+                })
+            };
+            [pow2(n[0]), pow2(n[1])]
+        }
+        #[inline(always)]
+        fn sum(self, a: [__m256; 2]) -> f32 {
+            v!({
+                let four = fold4(a);
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+            })
+        }
+        #[inline(always)]
+        fn sum4(self, a: [[__m256; 2]; 4]) -> [f32; 4] {
+            sum_folded([fold4(a[0]), fold4(a[1]), fold4(a[2]), fold4(a[3])])
+        }
+        #[inline(always)]
+        fn to_i8(self, a: [__m256; 2]) -> [i8; 16] {
+            v!({
+                let words =
+                    _mm256_packs_epi32(_mm256_cvttps_epi32(a[0]), _mm256_cvttps_epi32(a[1]));
+                let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+                let bytes = _mm_packs_epi16(
+                    _mm256_castsi256_si128(words),
+                    _mm256_extracti128_si256::<1>(words),
+                );
+                let low = _mm_cvtsi128_si64(bytes).to_le_bytes();
+                let high = _mm_extract_epi64::<1>(bytes).to_le_bytes();
+                from_fn(|i| {
+                    if i < 8 {
+                        low[i] as i8
+                    } else {
+                        high[i - 8] as i8
+                    }
+                })
+            })
+        }
+        #[inline(always)]
+        fn widen_f16(self, from: &[u16; 16]) -> [__m256; 2] {
+            let halves: &[[u8; 16]; 2] = bytemuck::cast_ref(from);
+            v!([
+                _mm256_cvtph_ps(load_half(&halves[0])),
+                _mm256_cvtph_ps(load_half(&halves[1]))
+            ])
+        }
+        #[inline(always)]
+        fn to_f16(self, a: [__m256; 2]) -> [u16; 16] {
+            let mut out = [0; 32];
+            v!({
+                let low = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a[0]);
+                let high = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a[1]);
+                store(_mm256_set_m128i(high, low), &mut out);
+            });
+            bytemuck::cast(out)
+        }
+        #[inline(always)]
+        fn widen_bf16(self, from: &[u16; 16]) -> [__m256; 2] {
+            let halves: &[[u8; 16]; 2] = bytemuck::cast_ref(from);
+            let widen = |half| {
+                v!(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(
+                    _mm256_cvtepu16_epi32(load_half(half))
+                )))
+            };
+            [widen(&halves[0]), widen(&halves[1])]
+        }
+    };
+}
+pub(super) use floats_256;
