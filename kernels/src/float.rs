@@ -83,6 +83,7 @@ impl<F: Float> Task for FloatRows<'_, '_, F> {
             input,
             rows,
             out,
+            ..
         } = self.0;
         let blocks: &[F::Block] = weights.blocks();
         let cols = weights.cols;

@@ -6,7 +6,7 @@
 //! on 16 rows and how many tokens its registers hold: that turns the product of formats and levels into a sum.
 //!
 //! The walk of one ticket (a range of rows): for each stretch of `K` that fits the caches, for each 16 rows, fill the
-//! panel, then for each eight tokens add the stretch to the sums. The sums live in the output between stretches. While one
+//! panel, then for each eight tokens add the stretch to the sums. While one
 //! panel is multiplied, the bytes of the next are on their way.
 
 use crate::format::{Codes, Small, Super};
@@ -21,7 +21,7 @@ pub(crate) const TILE_ROWS: usize = 16;
 /// A line of the cache.
 const LINE: usize = 64;
 /// Sums of 16 rows for each token of a tile.
-type TileSums = [[f32; TILE_ROWS]; TILE_TOKENS];
+pub(crate) type TileSums = [[f32; TILE_ROWS]; TILE_TOKENS];
 /// 16 rows of 16-bit pairs, one pair for each row.
 pub(crate) type Pairs = [[i16; 16]; 2];
 /// Four codes of each of 16 rows.
@@ -300,10 +300,16 @@ macro_rules! walk {
         let tokens = $self.0.input.tokens;
         let inputs = $inputs;
         let tiles = tokens.div_ceil(TILE_TOKENS);
+        let groups = (end - first).div_ceil(TILE_ROWS);
+        // Sums between stretches, `[16 rows][8 tokens]`: side by side, where the rows of the output are pages apart.
+        let sums = &mut *$self.0.sums;
+        sums.clear();
+        sums.resize(groups * tiles, [[0.0; TILE_ROWS]; TILE_TOKENS]);
         let mut panel = [const { $Panel::ZERO }; $stretch];
         for start in (0..per_row).step_by($stretch) {
             let stretch = start..per_row.min(start + $stretch);
-            for base in (first..end).step_by(TILE_ROWS) {
+            for (group, sums) in sums.chunks_exact_mut(tiles).enumerate() {
+                let base = first + group * TILE_ROWS;
                 let count = TILE_ROWS.min(end - base);
                 let mut row: [&[$F::Block]; TILE_ROWS] = [&[]; TILE_ROWS];
                 for (i, row) in row[..count].iter_mut().enumerate() {
@@ -313,7 +319,7 @@ macro_rules! walk {
                     panel.fill::<I, $F>($isa, &row[..count], at);
                 }
                 let panel = &panel[..stretch.len()];
-                for tile in 0..tiles {
+                for (tile, acc) in sums.iter_mut().enumerate() {
                     // A share of the next 16 rows.
                     for i in tile * TILE_ROWS / tiles..(tile + 1) * TILE_ROWS / tiles {
                         let next = (base + TILE_ROWS + i).min(end - 1);
@@ -323,33 +329,25 @@ macro_rules! walk {
                         }
                     }
                     let x = &inputs[tile * per_row..][stretch.clone()];
-                    let token = tile * TILE_TOKENS;
-                    let real = TILE_TOKENS.min(tokens - token);
-                    let mut acc: TileSums = [[0.0; TILE_ROWS]; TILE_TOKENS];
-                    for (t, acc) in acc[..real].iter_mut().enumerate() {
-                        let out = &mut $self.0.out.row(token + t)[base - first..][..count];
-                        // Whole rows of the tile move as registers, not by a call.
-                        match <&[f32; TILE_ROWS]>::try_from(&*out) {
-                            _ if start == 0 => {}
-                            Ok(whole) => *acc = *whole,
-                            Err(_) => acc[..count].copy_from_slice(out),
-                        }
-                    }
-                    if I::TILE_TOKENS == TILE_TOKENS && real > TILE_TOKENS / 2 {
-                        $Panel::multiply::<I, $F, TILE_TOKENS>(panel, $isa, x, 0, &mut acc);
+                    let real = TILE_TOKENS.min(tokens - tile * TILE_TOKENS);
+                    const HALF: usize = TILE_TOKENS / 2;
+                    if I::TILE_TOKENS == TILE_TOKENS && real > HALF {
+                        $Panel::multiply::<I, $F, TILE_TOKENS>(panel, $isa, x, 0, acc);
                     } else {
-                        const HALF: usize = TILE_TOKENS / 2;
                         for from in (0..real).step_by(HALF) {
-                            $Panel::multiply::<I, $F, HALF>(panel, $isa, x, from, &mut acc);
+                            $Panel::multiply::<I, $F, HALF>(panel, $isa, x, from, acc);
                         }
                     }
-                    for (t, acc) in acc[..real].iter().enumerate() {
-                        let out = &mut $self.0.out.row(token + t)[base - first..][..count];
-                        match <&mut [f32; TILE_ROWS]>::try_from(&mut *out) {
-                            Ok(whole) => *whole = *acc,
-                            Err(_) => out.copy_from_slice(&acc[..count]),
-                        }
-                    }
+                }
+            }
+        }
+        for token in 0..tokens {
+            let out = $self.0.out.row(token);
+            for (group, out) in out.chunks_mut(TILE_ROWS).enumerate() {
+                let sums = &sums[group * tiles + token / TILE_TOKENS][token % TILE_TOKENS];
+                match <&mut [f32; TILE_ROWS]>::try_from(&mut *out) {
+                    Ok(out) => $isa.put($isa.wide(sums), out),
+                    Err(_) => out.copy_from_slice(&sums[..out.len()]),
                 }
             }
         }

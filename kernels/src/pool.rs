@@ -7,9 +7,11 @@
 //!
 //! Between passes the threads sleep in the pool; nothing spins while the process waits for input.
 
+use crate::panel::TileSums;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How often a waiting thread looks before it lets others run. One look is about 12 ns; a barrier of running threads
 /// opens within a microsecond or two, so 2000 covers any imbalance worth spinning for. With more threads than cores the
@@ -22,10 +24,13 @@ pub struct Pool {
     threads: Option<rayon::ThreadPool>,
     size: usize,
     spins: u32,
+    /// Of each thread, what matrix kernels need to keep sums in; kept so that it is taken from the system once.
+    sums: Box<[Mutex<Vec<TileSums>>]>,
 }
 
 /// What the threads of a region share.
-struct Region {
+struct Region<'p> {
+    pool: &'p Pool,
     size: usize,
     spins: u32,
     arrived: AtomicUsize,
@@ -58,6 +63,7 @@ impl Pool {
         Ok(Pool {
             threads,
             size,
+            sums: (0..size).map(|_| Mutex::default()).collect(),
             spins: if size <= cores {
                 SPINS
             } else {
@@ -77,6 +83,7 @@ impl Pool {
     /// If a thread panics; the others are released from their barriers first.
     pub fn run(&self, steps: impl Fn(&Team<'_>) + Sync) {
         let region = Region {
+            pool: self,
             size: self.size,
             spins: self.spins,
             arrived: AtomicUsize::new(0),
@@ -111,7 +118,7 @@ impl Pool {
 
 /// One thread's view of a region.
 pub struct Team<'a> {
-    region: &'a Region,
+    region: &'a Region<'a>,
     index: usize,
 }
 
@@ -124,6 +131,13 @@ impl Team<'_> {
     /// Threads in the region.
     pub fn size(&self) -> usize {
         self.region.size
+    }
+
+    /// This thread's room for sums.
+    pub(crate) fn sums(&self) -> MutexGuard<'_, Vec<TileSums>> {
+        self.region.pool.sums[self.index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands out `0..n` in chunks of `chunk` to whichever thread asks next, then waits for all.

@@ -9,7 +9,7 @@ use crate::format::{Float, FormatId, Small, Super};
 use crate::input::{InputKind, Inputs};
 use crate::isa::shared::{ColsMut, Shared};
 use crate::isa::{Isa, Level, with_isa};
-use crate::panel::{SmallMany, SuperMany};
+use crate::panel::{SmallMany, SuperMany, TileSums};
 use crate::pool::Team;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -35,6 +35,8 @@ pub(crate) struct Work<'a, 'o> {
     pub(crate) input: &'a Inputs<'a>,
     pub(crate) rows: Range<usize>,
     pub(crate) out: &'a mut ColsMut<'o, f32>,
+    /// Room for sums that wait for more.
+    pub(crate) sums: &'a mut Vec<TileSums>,
 }
 
 /// What can be done with the rows of a format.
@@ -228,6 +230,7 @@ pub fn matmul(team: &Team<'_>, level: Level, input: &Inputs<'_>, products: &[Pro
                 input,
                 rows,
                 out: &mut out,
+                sums: &mut team.sums(),
             };
             (if input.tokens <= FEW {
                 kernel.few
