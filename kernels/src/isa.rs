@@ -213,6 +213,18 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn to_f16(self, a: Self::Wide) -> [u16; 16];
     /// bfloat16 numbers as floats.
     fn widen_bf16(self, from: &[u16; 16]) -> Self::Wide;
+    /// Sixteen signed bytes as floats.
+    fn widen_i8(self, from: &[i8; 16]) -> Self::Wide;
+    /// How many queries meet four keys at once: 1, or 4 where the registers hold 16 vectors of sums and more.
+    const SCORES: usize;
+    /// The sixteen sums of sixteen vectors, each by the tree of [`Isa::sum`].
+    fn sums16(self, a: [Self::Wide; 16]) -> Self::Wide {
+        let mut out = [0.0; 16];
+        for (out, four) in out.as_chunks_mut::<4>().0.iter_mut().zip(a.as_chunks::<4>().0) {
+            *out = self.sum4(*four);
+        }
+        self.wide(&out)
+    }
     /// The four sums of four vectors, each by the tree of [`Isa::sum`].
     fn sum4(self, a: [Self::Wide; 4]) -> [f32; 4] {
         a.map(|a| self.sum(a))

@@ -241,6 +241,50 @@ impl Isa for Avx512Vnni {
         bytemuck::cast(out)
     }
     #[inline(always)]
+    fn widen_i8(self, from: &[i8; 16]) -> __m512 {
+        let bytes = load_half(bytemuck::cast_ref(from));
+        v!(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)))
+    }
+    const SCORES: usize = 4;
+    #[inline(always)]
+    fn sums16(self, a: [__m512; 16]) -> __m512 {
+        v!({
+            // Each round adds what lies 8, 4, 2, 1 lanes apart and keeps two vectors' halves in one, the even one below.
+            let mut eight = [a[0]; 8];
+            for i in 0..8 {
+                let (x, y) = (a[2 * i], a[2 * i + 1]);
+                eight[i] = _mm512_add_ps(
+                    _mm512_shuffle_f32x4::<0b01_00_01_00>(x, y),
+                    _mm512_shuffle_f32x4::<0b11_10_11_10>(x, y),
+                );
+            }
+            let mut four = [a[0]; 4];
+            for i in 0..4 {
+                let (x, y) = (eight[2 * i], eight[2 * i + 1]);
+                four[i] = _mm512_add_ps(
+                    _mm512_shuffle_f32x4::<0b10_00_10_00>(x, y),
+                    _mm512_shuffle_f32x4::<0b11_01_11_01>(x, y),
+                );
+            }
+            // Quarter j of four[i] belongs to vector 4 i + j from here on.
+            let mut two = [a[0]; 2];
+            for i in 0..2 {
+                let (x, y) = (four[2 * i], four[2 * i + 1]);
+                two[i] = _mm512_add_ps(
+                    _mm512_shuffle_ps::<0b01_00_01_00>(x, y),
+                    _mm512_shuffle_ps::<0b11_10_11_10>(x, y),
+                );
+            }
+            let one = _mm512_add_ps(
+                _mm512_shuffle_ps::<0b10_00_10_00>(two[0], two[1]),
+                _mm512_shuffle_ps::<0b11_01_11_01>(two[0], two[1]),
+            );
+            // Lane 4 j + i holds the sum of vector 4 i + j.
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            _mm512_permutexvar_ps(order, one)
+        })
+    }
+    #[inline(always)]
     fn widen_bf16(self, from: &[u16; 16]) -> __m512 {
         v!(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(
             _mm512_cvtepu16_epi32(load(from))

@@ -268,6 +268,10 @@ impl Isa for Scalar {
     fn to_f16(self, a: [f32; 16]) -> [u16; 16] {
         a.map(|x| f16::from_f32(x).to_bits())
     }
+    fn widen_i8(self, from: &[i8; 16]) -> [f32; 16] {
+        from.map(f32::from)
+    }
+    const SCORES: usize = 1;
     fn widen_bf16(self, from: &[u16; 16]) -> [f32; 16] {
         from.map(|bits| bf16::from_bits(bits).to_f32())
     }

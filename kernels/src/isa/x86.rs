@@ -494,6 +494,15 @@ macro_rules! floats_256 {
             bytemuck::cast(out)
         }
         #[inline(always)]
+        fn widen_i8(self, from: &[i8; 16]) -> [__m256; 2] {
+            let bytes = load_half(bytemuck::cast_ref(from));
+            v!([
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128::<8>(bytes)))
+            ])
+        }
+        const SCORES: usize = 1;
+        #[inline(always)]
         fn widen_bf16(self, from: &[u16; 16]) -> [__m256; 2] {
             let halves: &[[u8; 16]; 2] = bytemuck::cast_ref(from);
             let widen = |half| {

@@ -17,12 +17,14 @@
 
 use super::exp::exp;
 use crate::Level;
-use crate::format::{BlockQ8_0, Format, Q8_0};
+use crate::format::BlockQ8_0;
 use crate::isa::{Isa, Task, with_isa};
 use std::array::from_fn;
 
 /// Positions of a tile.
 pub const TILE: usize = 32;
+/// A line of the cache.
+const LINE: usize = 64;
 
 /// How keys or values are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -86,7 +88,80 @@ pub struct AttendScratch {
     probabilities: Vec<[f32; TILE]>,
 }
 
-/// Widens positions `from ..` of `rows` into `tile`, `stride` floats each.
+/// What keys or values are stored as: how 16 of them become floats.
+trait Stored: Copy {
+    /// Values in a unit of storage.
+    const VALUES: usize;
+    /// Writes the values of `row` to `out`, whose tail beyond them stays as it is.
+    fn widen<I: Isa>(isa: I, row: &[Self], out: &mut [f32]);
+}
+
+impl Stored for f32 {
+    const VALUES: usize = 1;
+    #[inline(always)]
+    fn widen<I: Isa>(_: I, row: &[f32], out: &mut [f32]) {
+        out[..row.len()].copy_from_slice(row);
+    }
+}
+
+impl Stored for u16 {
+    const VALUES: usize = 1;
+    #[inline(always)]
+    fn widen<I: Isa>(isa: I, row: &[u16], out: &mut [f32]) {
+        let (whole, rest) = row.as_chunks::<16>();
+        let (outs, out_rest) = out.as_chunks_mut::<16>();
+        for (x, out) in whole.iter().zip(&mut *outs) {
+            isa.put(isa.widen_f16(x), out);
+        }
+        if !rest.is_empty() {
+            let mut full = [0; 16];
+            full[..rest.len()].copy_from_slice(rest);
+            // Heads are padded to whole vectors, so there is room for one more.
+            let last = outs.get_mut(whole.len()).expect("a padded head");
+            debug_assert!(out_rest.is_empty());
+            isa.put(isa.widen_f16(&full), last);
+        }
+    }
+}
+
+impl Stored for BlockQ8_0 {
+    const VALUES: usize = 32;
+    #[inline(always)]
+    fn widen<I: Isa>(isa: I, row: &[BlockQ8_0], out: &mut [f32]) {
+        for (block, out) in row.iter().zip(out.as_chunks_mut::<32>().0) {
+            let (halves, _) = block.qs.as_chunks::<16>();
+            let d = isa.splat_wide(isa.half(block.d));
+            for (qs, out) in halves.iter().zip(out.as_chunks_mut::<16>().0) {
+                isa.put(isa.mul(d, isa.widen_i8(qs)), out);
+            }
+        }
+    }
+}
+
+/// Widens positions `from .. from + count` into `tile`, `stride` floats each, and asks for those of the next tile.
+#[inline(always)]
+fn widen_rows<I: Isa, S: Stored>(
+    isa: I,
+    rows: &[S],
+    head_dim: usize,
+    from: usize,
+    count: usize,
+    tile: &mut [f32],
+    stride: usize,
+) {
+    let units = head_dim / S::VALUES;
+    for (i, out) in tile.chunks_exact_mut(stride).take(count).enumerate() {
+        let row = &rows[(from + i) * units..][..units];
+        if let Some(first) = row.first() {
+            for at in (0..size_of_val(row)).step_by(LINE) {
+                isa.prefetch(first, TILE * size_of_val(row) + at);
+            }
+        }
+        S::widen(isa, row, out);
+    }
+}
+
+/// As [`widen_rows`], whatever the storage.
 #[inline(always)]
 fn widen<I: Isa>(
     isa: I,
@@ -97,35 +172,61 @@ fn widen<I: Isa>(
     tile: &mut [f32],
     stride: usize,
 ) {
-    for (i, out) in tile.chunks_exact_mut(stride).take(count).enumerate() {
-        let at = (from + i) * head_dim;
-        match rows {
-            KvRows::F32(rows) => out[..head_dim].copy_from_slice(&rows[at..at + head_dim]),
-            KvRows::F16(rows) => {
-                for (x, out) in rows[at..at + head_dim]
-                    .chunks(16)
-                    .zip(out.chunks_exact_mut(16))
-                {
-                    let mut full = [0; 16];
-                    full[..x.len()].copy_from_slice(x);
-                    isa.put(isa.widen_f16(&full), out.try_into().expect("16 floats"));
-                }
-            }
-            KvRows::Q8_0(rows) => {
-                for (x, out) in rows[at / 32..(at + head_dim) / 32]
-                    .iter()
-                    .zip(out.chunks_exact_mut(32))
-                {
-                    Q8_0::dequantize(x, out);
-                }
-            }
-        }
+    match rows {
+        KvRows::F32(rows) => widen_rows(isa, rows, head_dim, from, count, tile, stride),
+        KvRows::F16(rows) => widen_rows(isa, rows, head_dim, from, count, tile, stride),
+        KvRows::Q8_0(rows) => widen_rows(isa, rows, head_dim, from, count, tile, stride),
     }
 }
 
 #[inline(always)]
 fn lane16(x: &[f32], i: usize) -> &[f32; 16] {
     x[16 * i..16 * i + 16].try_into().expect("16 floats")
+}
+
+/// Scores of `Q` queries against keys `at .. at + 4`, times `scale`.
+#[inline(always)]
+fn score<I: Isa, const Q: usize>(
+    isa: I,
+    queries: &[f32],
+    keys: &[f32],
+    stride: usize,
+    scale: f32,
+    at: usize,
+    out: &mut [[f32; TILE]],
+) {
+    let queries: [&[f32]; Q] = from_fn(|q| &queries[q * stride..][..stride]);
+    let keys: [&[f32]; 4] = from_fn(|i| &keys[(at + i) * stride..][..stride]);
+    let mut acc = [[isa.splat_wide(0.0); 4]; Q];
+    for w in 0..stride / 16 {
+        let mut k = [isa.splat_wide(0.0); 4];
+        for i in 0..4 {
+            k[i] = isa.wide(lane16(keys[i], w));
+        }
+        for q in 0..Q {
+            let x = isa.wide(lane16(queries[q], w));
+            for i in 0..4 {
+                acc[q][i] = isa.fma(x, k[i], acc[q][i]);
+            }
+        }
+    }
+    if Q == 4 {
+        let sums = isa.mul(
+            isa.sums16(from_fn(|j| acc[j / 4 % Q][j % 4])),
+            isa.splat_wide(scale),
+        );
+        let sums = isa.wide_array(sums);
+        for q in 0..Q {
+            out[q][at..at + 4].copy_from_slice(&sums[4 * q..4 * q + 4]);
+        }
+    } else {
+        for q in 0..Q {
+            let sums = isa.sum4(acc[q]);
+            for i in 0..4 {
+                out[q][at + i] = sums[i] * scale;
+            }
+        }
+    }
 }
 
 struct Run<'a, 's> {
@@ -143,6 +244,7 @@ impl Task for Run<'_, '_> {
             group,
             tokens,
             first,
+            scale,
             ..
         } = *self.job;
         // Heads are padded with zeros to whole vectors.
@@ -150,6 +252,7 @@ impl Task for Run<'_, '_> {
         let wides = stride / 16;
         let n = tokens * group;
         let s = self.scratch;
+        s.tile.clear();
         s.tile.resize(TILE * stride, 0.0);
         s.queries.clear();
         s.queries.resize(n * stride, 0.0);
@@ -166,13 +269,14 @@ impl Task for Run<'_, '_> {
         s.state.clear();
         s.state.resize(n, [f32::NEG_INFINITY, 0.0]);
         s.probabilities.resize(n, [0.0; TILE]);
-        s.tile.fill(0.0);
 
         let end = first + tokens;
         for start in (0..end).step_by(TILE) {
             let count = TILE.min(end - start);
             // Positions of this tile that token t may see.
             let visible = |t: usize| (first + t + 1).saturating_sub(start).min(TILE);
+            // The first query that sees any of it.
+            let seeing = start.saturating_sub(first) * group;
 
             widen(
                 isa,
@@ -183,43 +287,41 @@ impl Task for Run<'_, '_> {
                 &mut s.tile,
                 stride,
             );
-            for q in 0..n {
+            // Scores that a query may not see are computed like any other, where that is less work, and left out below.
+            let mut q = seeing;
+            while q < n {
+                let four = I::SCORES == 4 && q + 4 <= n;
+                let last = if four { q + 3 } else { q };
+                let (queries, out) = (&s.queries[q * stride..], &mut s.probabilities[q..]);
+                for at in (0..visible(last / group)).step_by(4) {
+                    if four {
+                        score::<I, 4>(isa, queries, &s.tile, stride, scale, at, out);
+                    } else {
+                        score::<I, 1>(isa, queries, &s.tile, stride, scale, at, out);
+                    }
+                }
+                q = last + 1;
+            }
+            for q in seeing..n {
                 let visible = visible(q / group);
-                if visible == 0 {
-                    continue;
-                }
-                let query = &s.queries[q * stride..][..stride];
-                let mut scores = [f32::NEG_INFINITY; TILE];
-                for at in (0..visible).step_by(4) {
-                    let mut acc = [isa.splat_wide(0.0); 4];
-                    let keys: [&[f32]; 4] = from_fn(|i| &s.tile[(at + i) * stride..][..stride]);
-                    for w in 0..wides {
-                        let x = isa.wide(lane16(query, w));
-                        for i in 0..4 {
-                            acc[i] = isa.fma(x, isa.wide(lane16(keys[i], w)), acc[i]);
-                        }
-                    }
-                    let sums = isa.sum4(acc);
-                    for i in 0..4.min(visible - at) {
-                        scores[at + i] = sums[i] * self.job.scale;
-                    }
-                }
+                let scores = &mut s.probabilities[q];
+                scores[visible..].fill(f32::NEG_INFINITY);
                 let [top, sum] = s.state[q];
+                let (low, high) = (isa.wide(lane16(scores, 0)), isa.wide(lane16(scores, 1)));
                 let mut new_top = top;
-                for &score in &scores[..visible] {
+                for score in isa.wide_array(isa.max(low, high)) {
                     new_top = if score > new_top { score } else { new_top };
                 }
                 let shift = isa.splat_wide(-new_top);
-                let probabilities = &mut s.probabilities[q];
-                for (i, p) in probabilities.chunks_exact_mut(16).enumerate() {
-                    let score = isa.add(isa.wide(lane16(&scores, i)), shift);
-                    isa.put(exp(isa, score), p.try_into().expect("16 floats"));
+                let mut p = [exp(isa, isa.add(low, shift)), exp(isa, isa.add(high, shift))];
+                for (p, out) in p.iter().zip(scores.as_chunks_mut::<16>().0) {
+                    isa.put(*p, out);
                 }
-                probabilities[visible..].fill(0.0);
-                let total = isa.sum(isa.add(
-                    isa.wide(lane16(probabilities, 0)),
-                    isa.wide(lane16(probabilities, 1)),
-                ));
+                if visible < TILE {
+                    scores[visible..].fill(0.0);
+                    p = [isa.wide(lane16(scores, 0)), isa.wide(lane16(scores, 1))];
+                }
+                let total = isa.sum(isa.add(p[0], p[1]));
                 let mut sum = sum;
                 if new_top != top {
                     let fade = isa.wide_array(exp(isa, isa.splat_wide(top - new_top)))[0];
@@ -228,8 +330,7 @@ impl Task for Run<'_, '_> {
                     sum *= fade;
                     let fade = isa.splat_wide(fade);
                     let out = &mut s.out[q * stride..][..stride];
-                    for out in out.chunks_exact_mut(16) {
-                        let out: &mut [f32; 16] = out.try_into().expect("16 floats");
+                    for out in out.as_chunks_mut::<16>().0 {
                         isa.put(isa.mul(isa.wide(out), fade), out);
                     }
                 }
@@ -245,48 +346,17 @@ impl Task for Run<'_, '_> {
                 &mut s.tile,
                 stride,
             );
-            for t in 0..tokens {
+            for t in seeing / group..tokens {
                 let visible = visible(t);
                 // Four query heads at a time share the loads of the values.
                 for head in (0..group).step_by(4) {
                     let q = t * group + head;
+                    let (p, out) = (&s.probabilities[q..], &mut s.out[q * stride..]);
                     match (group - head).min(4) {
-                        4 => weigh::<I, 4>(
-                            isa,
-                            q,
-                            visible,
-                            stride,
-                            &s.tile,
-                            &s.probabilities,
-                            &mut s.out,
-                        ),
-                        3 => weigh::<I, 3>(
-                            isa,
-                            q,
-                            visible,
-                            stride,
-                            &s.tile,
-                            &s.probabilities,
-                            &mut s.out,
-                        ),
-                        2 => weigh::<I, 2>(
-                            isa,
-                            q,
-                            visible,
-                            stride,
-                            &s.tile,
-                            &s.probabilities,
-                            &mut s.out,
-                        ),
-                        _ => weigh::<I, 1>(
-                            isa,
-                            q,
-                            visible,
-                            stride,
-                            &s.tile,
-                            &s.probabilities,
-                            &mut s.out,
-                        ),
+                        4 => weigh::<I, 4>(isa, visible, stride, &s.tile, p, out),
+                        3 => weigh::<I, 3>(isa, visible, stride, &s.tile, p, out),
+                        2 => weigh::<I, 2>(isa, visible, stride, &s.tile, p, out),
+                        _ => weigh::<I, 1>(isa, visible, stride, &s.tile, p, out),
                     }
                 }
             }
@@ -307,28 +377,64 @@ impl Task for Run<'_, '_> {
 #[inline(always)]
 fn weigh<I: Isa, const Q: usize>(
     isa: I,
-    first: usize,
     visible: usize,
     stride: usize,
     tile: &[f32],
     probabilities: &[[f32; TILE]],
     out: &mut [f32],
 ) {
-    let p: &[[f32; TILE]; Q] = probabilities[first..first + Q].try_into().expect("Q rows");
-    for w in 0..stride / 16 {
-        let mut acc = [isa.splat_wide(0.0); Q];
-        for q in 0..Q {
-            acc[q] = isa.wide(lane16(&out[(first + q) * stride..], w));
+    let wides = stride / 16;
+    let mut w = 0;
+    while w < wides {
+        if I::SCORES == 4 && w + 2 <= wides {
+            weigh_part::<I, Q, 2>(isa, visible, stride, tile, probabilities, out, w);
+            w += 2;
+        } else {
+            weigh_part::<I, Q, 1>(isa, visible, stride, tile, probabilities, out, w);
+            w += 1;
         }
-        for (t, values) in tile.chunks_exact(stride).take(visible).enumerate() {
-            let v = isa.wide(lane16(values, w));
-            for q in 0..Q {
-                acc[q] = isa.fma(isa.splat_wide(p[q][t]), v, acc[q]);
+    }
+}
+
+/// The part of [`weigh`] for values `16 w .. 16 (w + W)`.
+#[inline(always)]
+fn weigh_part<I: Isa, const Q: usize, const W: usize>(
+    isa: I,
+    visible: usize,
+    stride: usize,
+    tile: &[f32],
+    probabilities: &[[f32; TILE]],
+    out: &mut [f32],
+    w: usize,
+) {
+    let p: &[[f32; TILE]; Q] = probabilities[..Q].try_into().expect("Q rows");
+    let mut acc = [[isa.splat_wide(0.0); W]; Q];
+    for q in 0..Q {
+        for i in 0..W {
+            acc[q][i] = isa.wide(lane16(&out[q * stride..], w + i));
+        }
+    }
+    let tile = &tile[16 * w..];
+    for t in 0..visible.min(TILE) {
+        let values = &tile[t * stride..][..16 * W];
+        let mut v = [isa.splat_wide(0.0); W];
+        for i in 0..W {
+            v[i] = isa.wide(lane16(values, i));
+        }
+        for q in 0..Q {
+            let p = isa.splat_wide(p[q][t]);
+            for i in 0..W {
+                acc[q][i] = isa.fma(p, v[i], acc[q][i]);
             }
         }
-        for (q, acc) in acc.into_iter().enumerate() {
-            let at = (first + q) * stride + 16 * w;
-            isa.put(acc, (&mut out[at..at + 16]).try_into().expect("16 floats"));
+    }
+    for q in 0..Q {
+        for i in 0..W {
+            let at = q * stride + 16 * (w + i);
+            isa.put(
+                acc[q][i],
+                (&mut out[at..at + 16]).try_into().expect("16 floats"),
+            );
         }
     }
 }
