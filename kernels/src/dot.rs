@@ -21,6 +21,7 @@
 use crate::format::{Small, Super};
 use crate::input::{SmallInput, SuperInput};
 use crate::isa::{Isa, Task};
+use crate::panel::{offset, unsigned_codes};
 use crate::table::Work;
 use std::array::from_fn;
 use std::marker::PhantomData;
@@ -31,9 +32,9 @@ pub(crate) const STREAMS: usize = 4;
 /// The most tokens that this walk takes; more of them are worth a panel.
 pub const FEW: usize = 4;
 /// How far ahead each stream is asked for, in bytes.
-const AHEAD: usize = 1536;
+pub(crate) const AHEAD: usize = 1536;
 /// A line of the cache.
-const LINE: usize = 64;
+pub(crate) const LINE: usize = 64;
 
 /// Rows of one stream, at most `most` and at least 4: a multiple of four whose distance in bytes is well away from a
 /// multiple of 4096.
@@ -56,7 +57,7 @@ pub(crate) struct SmallFew<'a, 'o, F: Small>(pub(crate) Work<'a, 'o>, pub(crate)
 /// The rows of tile `i`: one from each of [`STREAMS`] parts of `stream` rows. Beyond the end of the last part, the last row
 /// again.
 #[inline(always)]
-fn tile_rows(rows: &Range<usize>, stream: usize, i: usize) -> [usize; STREAMS] {
+pub(crate) fn tile_rows(rows: &Range<usize>, stream: usize, i: usize) -> [usize; STREAMS] {
     let mut tile = [0; STREAMS];
     for (s, row) in tile.iter_mut().enumerate() {
         *row = (rows.start + s * stream + i).min(rows.end - 1);
@@ -69,6 +70,14 @@ fn tile_rows(rows: &Range<usize>, stream: usize, i: usize) -> [usize; STREAMS] {
 fn prefetch<I: Isa, T>(isa: I, block: &T) {
     for line in 0..size_of::<T>().div_ceil(LINE) {
         isa.prefetch(block, AHEAD + line * LINE);
+    }
+}
+
+/// As [`prefetch`] for two blocks.
+#[inline(always)]
+fn prefetch2<I: Isa, T>(isa: I, first: &T) {
+    for line in 0..(2 * size_of::<T>()).div_ceil(LINE) {
+        isa.prefetch(first, AHEAD + line * LINE);
     }
 }
 
@@ -131,7 +140,6 @@ fn small_part<I: Isa, F: Small, const T: usize>(
     block: &F::Block,
     input: &[&SmallInput; T],
 ) -> Part<I, T> {
-    prefetch(isa, block);
     let (d, m) = F::header(isa, block);
     let codes = F::codes(isa, block, 0);
     let mut sums = [isa.sums(0); T];
@@ -157,47 +165,141 @@ fn small_part<I: Isa, F: Small, const T: usize>(
     Part { sums, mins, d, m }
 }
 
-/// Four rows by `T` tokens, written once for both families.
-macro_rules! tile {
-    ($name:ident, $Family:ident, $part:ident, $Input:ty, $mins:ident) => {
-        #[inline(always)]
-        fn $name<I: Isa, F: $Family, const T: usize>(
-            isa: I,
-            rows: [&[F::Block]; STREAMS],
-            input: [&[$Input]; T],
-        ) -> [[f32; STREAMS]; T] {
-            let n = input[0].len();
-            let input = input.map(|x| &x[..n]);
-            let [r0, r1, r2, r3] = rows.map(|row| &row[..n]);
-            let mut acc = [isa.quad([0.0; 4]); T];
-            for b in 0..n {
-                let x: [&$Input; T] = from_fn(|t| &input[t][b]);
-                let p0 = $part::<I, F, T>(isa, &r0[b], &x);
-                let p1 = $part::<I, F, T>(isa, &r1[b], &x);
-                let p2 = $part::<I, F, T>(isa, &r2[b], &x);
-                let p3 = $part::<I, F, T>(isa, &r3[b], &x);
-                let d = isa.quad([p0.d, p1.d, p2.d, p3.d]);
-                let m = isa.quad([p0.m, p1.m, p2.m, p3.m]);
-                for t in 0..T {
-                    let dx = isa.quad([x[t].d; STREAMS]);
-                    let total = isa.totals([p0.sums[t], p1.sums[t], p2.sums[t], p3.sums[t]]);
-                    acc[t] = isa.quad_fma(isa.quad_mul(d, dx), total, acc[t]);
-                    if F::$mins {
-                        let total = isa.totals([p0.mins[t], p1.mins[t], p2.mins[t], p3.mins[t]]);
-                        acc[t] = isa.quad_fma(isa.quad_mul(m, dx), total, acc[t]);
-                    }
+/// Adds what a block of each of four rows gave to the sums of `T` tokens.
+#[inline(always)]
+fn add_parts<I: Isa, const T: usize>(
+    isa: I,
+    [p0, p1, p2, p3]: [Part<I, T>; STREAMS],
+    mins: bool,
+    dx: [f32; T],
+    acc: &mut [I::Quad; T],
+) {
+    let d = isa.quad([p0.d, p1.d, p2.d, p3.d]);
+    let m = isa.quad([p0.m, p1.m, p2.m, p3.m]);
+    for t in 0..T {
+        let dx = isa.quad([dx[t]; STREAMS]);
+        let total = isa.totals([p0.sums[t], p1.sums[t], p2.sums[t], p3.sums[t]]);
+        acc[t] = isa.quad_fma(isa.quad_mul(d, dx), total, acc[t]);
+        if mins {
+            let total = isa.totals([p0.mins[t], p1.mins[t], p2.mins[t], p3.mins[t]]);
+            acc[t] = isa.quad_fma(isa.quad_mul(m, dx), total, acc[t]);
+        }
+    }
+}
+
+/// Four rows of super-blocks by `T` tokens.
+#[inline(always)]
+fn super_tile<I: Isa, F: Super, const T: usize>(
+    isa: I,
+    rows: [&[F::Block]; STREAMS],
+    input: [&[SuperInput]; T],
+) -> [[f32; STREAMS]; T] {
+    let n = input[0].len();
+    let input = input.map(|x| &x[..n]);
+    let [r0, r1, r2, r3] = rows.map(|row| &row[..n]);
+    let mut acc = [isa.quad([0.0; 4]); T];
+    for b in 0..n {
+        let x: [&SuperInput; T] = from_fn(|t| &input[t][b]);
+        let parts = [
+            super_part::<I, F, T>(isa, &r0[b], &x),
+            super_part::<I, F, T>(isa, &r1[b], &x),
+            super_part::<I, F, T>(isa, &r2[b], &x),
+            super_part::<I, F, T>(isa, &r3[b], &x),
+        ];
+        add_parts(isa, parts, F::MINS, x.map(|x| x.d), &mut acc);
+    }
+    arrays::<I, T>(isa, acc)
+}
+
+/// Four rows of small blocks by `T` tokens, two blocks at a time.
+#[inline(always)]
+fn small_tile<I: Isa, F: Small, const T: usize>(
+    isa: I,
+    rows: [&[F::Block]; STREAMS],
+    input: [&[SmallInput]; T],
+) -> [[f32; STREAMS]; T] {
+    let n = input[0].len();
+    let input = input.map(|x| &x[..n]);
+    let [r0, r1, r2, r3] = rows.map(|row| &row[..n]);
+    let mut acc = [isa.quad([0.0; 4]); T];
+    let mut b = 0;
+    while b + 2 <= n {
+        let blocks = [
+            &r0[b],
+            &r1[b],
+            &r2[b],
+            &r3[b],
+            &r0[b + 1],
+            &r1[b + 1],
+            &r2[b + 1],
+            &r3[b + 1],
+        ];
+        let mut x = [isa.join(isa.splat(0), isa.splat(0)); T];
+        for t in 0..T {
+            let (x0, x1) = (&input[t][b].qs, &input[t][b + 1].qs);
+            x[t] = isa.join(
+                isa.bytes(bytemuck::cast_ref(x0)),
+                isa.bytes(bytemuck::cast_ref(x1)),
+            );
+        }
+        let mut codes = [x[0]; STREAMS];
+        for r in 0..STREAMS {
+            prefetch2(isa, blocks[r]);
+            codes[r] = isa.join(
+                unsigned_codes::<I, F>(isa, blocks[r], 0),
+                unsigned_codes::<I, F>(isa, blocks[r + STREAMS], 0),
+            );
+        }
+        let (d, m) = F::headers(isa, blocks);
+        for t in 0..T {
+            let (x0, x1) = (&input[t][b], &input[t][b + 1]);
+            let offset = -i32::from(offset::<I, F>());
+            let dot = |codes: I::Bytes2| {
+                if F::SIGNED && !I::BIASED {
+                    isa.dot2_signed(codes, x[t])
+                } else {
+                    isa.dot2(codes, x[t])
+                }
+            };
+            let sums = [dot(codes[0]), dot(codes[1]), dot(codes[2]), dot(codes[3])];
+            let totals = isa.totals2(sums, [offset * x0.sum, offset * x1.sum]);
+            let pair = |a: f32, b: f32| isa.octet([a, a, a, a, b, b, b, b]);
+            let dx = pair(x0.d, x1.d);
+            let (d, totals) = (
+                isa.octet_quads(isa.octet_mul(d, dx)),
+                isa.octet_quads(totals),
+            );
+            let m = isa.octet_quads(isa.octet_mul(m, dx));
+            for (i, x) in [x0, x1].into_iter().enumerate() {
+                acc[t] = isa.quad_fma(d[i], totals[i], acc[t]);
+                if F::MIN {
+                    acc[t] = isa.quad_fma(m[i], isa.quad([x.sum as f32; STREAMS]), acc[t]);
                 }
             }
-            let mut out = [[0.0; STREAMS]; T];
-            for t in 0..T {
-                out[t] = isa.quad_array(acc[t]);
-            }
-            out
         }
-    };
+        b += 2;
+    }
+    if b < n {
+        let x: [&SmallInput; T] = from_fn(|t| &input[t][b]);
+        let parts = [
+            small_part::<I, F, T>(isa, &r0[b], &x),
+            small_part::<I, F, T>(isa, &r1[b], &x),
+            small_part::<I, F, T>(isa, &r2[b], &x),
+            small_part::<I, F, T>(isa, &r3[b], &x),
+        ];
+        add_parts(isa, parts, F::MIN, x.map(|x| x.d), &mut acc);
+    }
+    arrays::<I, T>(isa, acc)
 }
-tile!(super_tile, Super, super_part, SuperInput, MINS);
-tile!(small_tile, Small, small_part, SmallInput, MIN);
+
+#[inline(always)]
+fn arrays<I: Isa, const T: usize>(isa: I, acc: [I::Quad; T]) -> [[f32; STREAMS]; T] {
+    let mut out = [[0.0; STREAMS]; T];
+    for t in 0..T {
+        out[t] = isa.quad_array(acc[t]);
+    }
+    out
+}
 
 /// The walk over tiles, written once for both families.
 macro_rules! walk {

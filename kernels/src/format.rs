@@ -65,6 +65,15 @@ pub trait Small: Codes {
     const MIN: bool;
     /// The scale `d` and the added minimum.
     fn header<I: Isa>(isa: I, block: &Self::Block) -> (f32, f32);
+    /// The same of eight blocks at once.
+    #[inline(always)]
+    fn headers<I: Isa>(isa: I, blocks: [&Self::Block; 8]) -> (I::Octet, I::Octet) {
+        let (mut d, mut m) = ([0.0; 8], [0.0; 8]);
+        for i in 0..8 {
+            (d[i], m[i]) = Self::header(isa, blocks[i]);
+        }
+        (isa.octet(d), isa.octet(m))
+    }
 }
 
 /// A format of super-blocks: 256 values share one float scale, each 16 of them an integer one.
@@ -108,6 +117,39 @@ pub(crate) fn f16(bits: u16) -> f32 {
     };
     f32::from_bits(scaled.to_bits() | special | u32::from(bits & 0x8000) << 16)
 }
+
+/// The two functions of a [`Small`] format that keeps its scale `d`, and its minimum `m` where it has one, as f16.
+macro_rules! half_headers {
+    ($block:ty) => {
+        #[inline(always)]
+        fn header<I: Isa>(isa: I, block: &$block) -> (f32, f32) {
+            (isa.half(block.d), 0.0)
+        }
+        #[inline(always)]
+        fn headers<I: Isa>(isa: I, blocks: [&$block; 8]) -> (I::Octet, I::Octet) {
+            let mut d = [0; 8];
+            for i in 0..8 {
+                d[i] = blocks[i].d;
+            }
+            (isa.octet_halves(d), isa.octet([0.0; 8]))
+        }
+    };
+    ($block:ty, with m) => {
+        #[inline(always)]
+        fn header<I: Isa>(isa: I, block: &$block) -> (f32, f32) {
+            (isa.half(block.d), isa.half(block.m))
+        }
+        #[inline(always)]
+        fn headers<I: Isa>(isa: I, blocks: [&$block; 8]) -> (I::Octet, I::Octet) {
+            let (mut d, mut m) = ([0; 8], [0; 8]);
+            for i in 0..8 {
+                (d[i], m[i]) = (blocks[i].d, blocks[i].m);
+            }
+            (isa.octet_halves(d), isa.octet_halves(m))
+        }
+    };
+}
+pub(crate) use half_headers;
 
 /// 32 bytes of a slice, for the verbs that load them.
 #[inline(always)]

@@ -51,6 +51,12 @@ pub trait Isa: Copy + Send + Sync + 'static {
     type Sums: Copy;
     /// Four 32-bit floats, one for each row of a tile.
     type Quad: Copy;
+    /// 64 bytes: those of two blocks.
+    type Bytes2: Copy;
+    /// Partial sums of two blocks; only the total of each has a meaning.
+    type Sums2: Copy;
+    /// Eight 32-bit floats: one for each row of a tile in a first block, then in a second.
+    type Octet: Copy;
     /// 16 sums of 32 bits, one for each row of a panel.
     type Rows: Copy;
     /// Products of 16 rows on their way to [`Isa::Rows`]; only their total in each row has a meaning.
@@ -99,8 +105,14 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn shorts(self, from: &[i16; 16]) -> Self::Shorts;
     /// Loads 16 signed bytes as shorts.
     fn widened(self, from: &[i8; 16]) -> Self::Shorts;
-    /// Eight unsigned bytes as shorts, each twice.
-    fn doubled(self, from: [u8; 8]) -> Self::Shorts;
+    /// 16 signed bytes, the first lowest in the first word, as shorts.
+    fn widened_words(self, from: [u64; 2]) -> Self::Shorts;
+    /// Eight signed bytes, the first lowest, as shorts, each twice.
+    fn doubled(self, from: u64) -> Self::Shorts;
+    /// The first 16 bytes, signed, as shorts.
+    fn low_shorts(self, a: Self::Bytes) -> Self::Shorts;
+    /// The last 16 bytes, signed, as shorts.
+    fn high_shorts(self, a: Self::Bytes) -> Self::Shorts;
     /// The 16 shorts.
     fn shorts_array(self, a: Self::Shorts) -> [i16; 16];
     /// One short 16 times.
@@ -137,6 +149,25 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// The totals of four rows, as floats rounded to nearest even.
     fn totals(self, rows: [Self::Sums; 4]) -> Self::Quad;
 
+    // The same for two blocks of 32 at a time, where what is done once a block weighs as much as the products.
+
+    /// 64 bytes of two times 32.
+    fn join(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes2;
+    /// Products `codes * input` of two blocks. Codes are unsigned; at most 127, unless the level is [`Isa::BIASED`].
+    fn dot2(self, codes: Self::Bytes2, input: Self::Bytes2) -> Self::Sums2;
+    /// As [`Isa::dot2`] with signed codes; never used where the level is [`Isa::BIASED`].
+    fn dot2_signed(self, codes: Self::Bytes2, input: Self::Bytes2) -> Self::Sums2;
+    /// The totals of four rows, each with `plus` of its block added, as floats rounded to nearest even.
+    fn totals2(self, rows: [Self::Sums2; 4], plus: [i32; 2]) -> Self::Octet;
+    /// Eight floats.
+    fn octet(self, from: [f32; 8]) -> Self::Octet;
+    /// Eight half-precision numbers as floats.
+    fn octet_halves(self, bits: [u16; 8]) -> Self::Octet;
+    /// Products.
+    fn octet_mul(self, a: Self::Octet, b: Self::Octet) -> Self::Octet;
+    /// The first four, and the last four.
+    fn octet_quads(self, a: Self::Octet) -> [Self::Quad; 2];
+
     /// A half-precision number as a float.
     fn half(self, bits: u16) -> f32;
     /// Four floats.
@@ -152,7 +183,7 @@ pub trait Isa: Copy + Send + Sync + 'static {
 
     /// Tokens whose sums the registers hold at once: 4 or 8.
     const TILE_TOKENS: usize;
-    /// Whether a panel must hold signed codes 128 too large, because [`Isa::add_dots_signed`] would be slow.
+    /// Whether signed codes go into products 128 too large, as unsigned ones, because products of signed ones would be slow.
     const BIASED: bool;
     /// How many groups of four positions [`Isa::add_dots`] may add up, given the largest code: a divisor of 8, or more.
     fn together(self, signed: bool, max: u8) -> usize;

@@ -49,14 +49,14 @@ struct SuperPanel {
     neg_dmin: [f32; TILE_ROWS],
 }
 
-/// What is subtracted from the codes in a panel: the format's offset, and what was added to make signed codes unsigned.
-const fn offset<I: Isa, F: Codes>() -> i16 {
+/// What is subtracted from codes as they go into products: the format's offset, and what was added to make signed codes unsigned.
+pub(crate) const fn offset<I: Isa, F: Codes>() -> i16 {
     F::OFFSET + if F::SIGNED && I::BIASED { 128 } else { 0 }
 }
 
-/// Codes as they lie in a panel.
+/// Codes as they go into products: of signed ones, made unsigned where the level is biased.
 #[inline(always)]
-fn panel_codes<I: Isa, F: Codes>(isa: I, block: &F::Block, i: usize) -> I::Bytes {
+pub(crate) fn unsigned_codes<I: Isa, F: Codes>(isa: I, block: &F::Block, i: usize) -> I::Bytes {
     let codes = F::codes(isa, block, i);
     if F::SIGNED && I::BIASED {
         isa.sub(codes, isa.splat(128))
@@ -104,7 +104,7 @@ impl SuperPanel {
             for i in 0..8 {
                 let mut codes = [isa.splat(0); 8];
                 for (codes, row) in codes.iter_mut().zip(rows) {
-                    *codes = panel_codes::<I, F>(isa, &row[at], i);
+                    *codes = unsigned_codes::<I, F>(isa, &row[at], i);
                 }
                 for (group, lanes) in isa.transpose(codes).into_iter().enumerate() {
                     self.codes[8 * i + group][half] = lanes;
@@ -220,7 +220,7 @@ impl SmallPanel {
             }
             let mut codes = [isa.splat(0); 8];
             for (codes, row) in codes.iter_mut().zip(rows) {
-                *codes = panel_codes::<I, F>(isa, &row[at], 0);
+                *codes = unsigned_codes::<I, F>(isa, &row[at], 0);
             }
             for (group, lanes) in isa.transpose(codes).into_iter().enumerate() {
                 self.codes[group][half] = lanes;

@@ -21,12 +21,12 @@ block! {
 /// `d * scale * q - dmin * min`, q in 0..=15.
 pub struct Q4K;
 
-/// Unpacks the 12 bytes that hold eight 6-bit scales and eight 6-bit minimums: (scales, minimums).
+/// Unpacks the 12 bytes that hold eight 6-bit scales and eight 6-bit minimums: (scales, minimums), a byte each, the first lowest.
 ///
 /// Bytes 0..4 hold scales 0..4 and bytes 4..8 minimums 0..4 in their low six bits; byte `8 + j` holds the low nibbles of
 /// scale and minimum `4 + j`, whose top two bits are the top bits of bytes `j` and `4 + j`.
 #[inline(always)]
-pub(crate) fn scales6(packed: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
+pub(crate) fn scales6(packed: &[u8; 12]) -> (u64, u64) {
     let word = |at: usize| {
         u32::from_le_bytes([packed[at], packed[at + 1], packed[at + 2], packed[at + 3]])
     };
@@ -36,7 +36,7 @@ pub(crate) fn scales6(packed: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
     const TOP2: u32 = 0x3030_3030;
     let scales = u64::from(a & LOW6) | u64::from((c & LOW4) | ((a >> 2) & TOP2)) << 32;
     let mins = u64::from(b & LOW6) | u64::from(((c >> 4) & LOW4) | ((b >> 2) & TOP2)) << 32;
-    (scales.to_le_bytes(), mins.to_le_bytes())
+    (scales, mins)
 }
 
 impl Format for Q4K {
@@ -45,6 +45,7 @@ impl Format for Q4K {
     fn dequantize(block: &BlockQ4K, out: &mut [f32]) {
         let (d, dmin) = (f16(block.d), f16(block.dmin));
         let (scales, mins) = scales6(&block.scales);
+        let (scales, mins) = (scales.to_le_bytes(), mins.to_le_bytes());
         for (i, y) in out.iter_mut().enumerate() {
             let byte = block.qs[i / 64 * 32 + i % 32];
             let q = if i / 32 % 2 == 0 {
@@ -178,6 +179,7 @@ impl Format for Q5K {
     fn dequantize(block: &BlockQ5K, out: &mut [f32]) {
         let (d, dmin) = (f16(block.d), f16(block.dmin));
         let (scales, mins) = scales6(&block.scales);
+        let (scales, mins) = (scales.to_le_bytes(), mins.to_le_bytes());
         for (i, y) in out.iter_mut().enumerate() {
             let byte = block.qs[i / 64 * 32 + i % 32];
             let low = if i / 32 % 2 == 0 {
@@ -232,6 +234,14 @@ impl Super for Q5K {
             mins: isa.doubled(mins),
         }
     }
+}
+
+/// Each of eight 6-bit numbers less 32, as signed bytes.
+#[inline(always)]
+pub(crate) fn minus_32(six: u64) -> u64 {
+    // Without its top bit the number is right; with the top bit turned over, that bit is the sign, and spreads upwards.
+    let turned = six ^ 0x2020_2020_2020_2020;
+    turned | (turned & 0x2020_2020_2020_2020) * 6
 }
 
 /// Pairs of bits `2 plane ..` of 32 bytes.
@@ -292,16 +302,12 @@ impl Super for Q2K {
     const WIDE: bool = false;
     #[inline(always)]
     fn header<I: Isa>(isa: I, block: &BlockQ2K) -> Header<I> {
-        let (mut scales, mut mins) = ([0; 16], [0; 16]);
-        for i in 0..16 {
-            scales[i] = (block.scales[i] & 15) as i8;
-            mins[i] = (block.scales[i] >> 4) as i8;
-        }
+        let both = isa.nibbles(&block.scales);
         Header {
             d: isa.half(block.d),
             dmin: isa.half(block.dmin),
-            scales: isa.widened(&scales),
-            mins: isa.widened(&mins),
+            scales: isa.low_shorts(both),
+            mins: isa.high_shorts(both),
         }
     }
 }
@@ -325,27 +331,25 @@ block! {
 pub struct Q3K;
 
 impl BlockQ3K {
-    /// The scales, -32..=31.
+    /// The scales, -32..=31, a byte each, the first lowest.
     #[inline(always)]
-    fn unpacked(&self) -> [i8; 16] {
+    fn unpacked(&self) -> [u64; 2] {
         let s = &self.scales;
         let word = |at: usize| u32::from_le_bytes([s[at], s[at + 1], s[at + 2], s[at + 3]]);
         let (a, b, top) = (word(0), word(4), word(8));
         const LOW4: u32 = 0x0f0f_0f0f;
         const PAIR: u32 = 0x0303_0303;
-        let words = [
-            a & LOW4 | (top & PAIR) << 4,
-            b & LOW4 | (top >> 2 & PAIR) << 4,
-            a >> 4 & LOW4 | (top >> 4 & PAIR) << 4,
-            b >> 4 & LOW4 | (top >> 6 & PAIR) << 4,
-        ];
-        let mut scales = [0; 16];
-        for (scales, word) in scales.chunks_exact_mut(4).zip(words) {
-            for (scale, byte) in scales.iter_mut().zip(word.to_le_bytes()) {
-                *scale = byte as i8 - 32;
-            }
-        }
-        scales
+        let two = |low: u32, high: u32| minus_32(u64::from(low) | u64::from(high) << 32);
+        [
+            two(
+                a & LOW4 | (top & PAIR) << 4,
+                b & LOW4 | (top >> 2 & PAIR) << 4,
+            ),
+            two(
+                a >> 4 & LOW4 | (top >> 4 & PAIR) << 4,
+                b >> 4 & LOW4 | (top >> 6 & PAIR) << 4,
+            ),
+        ]
     }
 }
 
@@ -354,7 +358,7 @@ impl Format for Q3K {
     const LEN: usize = 256;
     fn dequantize(block: &BlockQ3K, out: &mut [f32]) {
         let d = f16(block.d);
-        let scales = block.unpacked();
+        let scales: [i8; 16] = bytemuck::cast(block.unpacked().map(u64::to_le_bytes));
         for (i, y) in out.iter_mut().enumerate() {
             let low = block.qs[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
             let high = block.hmask[i % 32] >> (i / 32) & 1;
@@ -394,7 +398,7 @@ impl Super for Q3K {
         Header {
             d: isa.half(block.d),
             dmin: 0.0,
-            scales: isa.widened(&block.unpacked()),
+            scales: isa.widened_words(block.unpacked()),
             mins: isa.splat_short(0),
         }
     }

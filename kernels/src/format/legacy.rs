@@ -38,10 +38,7 @@ impl Codes for Q8_0 {
 
 impl Small for Q8_0 {
     const MIN: bool = false;
-    #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockQ8_0) -> (f32, f32) {
-        (isa.half(block.d), 0.0)
-    }
+    half_headers!(BlockQ8_0);
 }
 
 block! {
@@ -81,10 +78,7 @@ impl Codes for Q4_0 {
 
 impl Small for Q4_0 {
     const MIN: bool = false;
-    #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockQ4_0) -> (f32, f32) {
-        (isa.half(block.d), 0.0)
-    }
+    half_headers!(BlockQ4_0);
 }
 
 block! {
@@ -126,10 +120,7 @@ impl Codes for Q4_1 {
 
 impl Small for Q4_1 {
     const MIN: bool = true;
-    #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockQ4_1) -> (f32, f32) {
-        (isa.half(block.d), isa.half(block.m))
-    }
+    half_headers!(BlockQ4_1, with m);
 }
 
 block! {
@@ -175,10 +166,7 @@ impl Codes for Q5_0 {
 
 impl Small for Q5_0 {
     const MIN: bool = false;
-    #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockQ5_0) -> (f32, f32) {
-        (isa.half(block.d), 0.0)
-    }
+    half_headers!(BlockQ5_0);
 }
 
 block! {
@@ -226,8 +214,5 @@ impl Codes for Q5_1 {
 
 impl Small for Q5_1 {
     const MIN: bool = true;
-    #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockQ5_1) -> (f32, f32) {
-        (isa.half(block.d), isa.half(block.m))
-    }
+    half_headers!(BlockQ5_1, with m);
 }

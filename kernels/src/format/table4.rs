@@ -47,10 +47,7 @@ impl Codes for IQ4NL {
 
 impl Small for IQ4NL {
     const MIN: bool = false;
-    #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockIQ4NL) -> (f32, f32) {
-        (isa.half(block.d), 0.0)
-    }
+    half_headers!(BlockIQ4NL);
 }
 
 block! {
@@ -165,14 +162,19 @@ impl Super for IQ4XS {
     const WIDE: bool = true;
     #[inline(always)]
     fn header<I: Isa>(isa: I, block: &BlockIQ4XS) -> Header<I> {
-        let mut scales = [0; 16];
-        for i in 0..16 {
-            scales[i] = block.scale(i / 2);
-        }
+        // Eight nibbles and eight pairs of bits, spread over the bytes of a word.
+        let mut low = u64::from(u32::from_le_bytes(block.scales_l));
+        low = (low | low << 16) & 0x0000_ffff_0000_ffff;
+        low = (low | low << 8) & 0x00ff_00ff_00ff_00ff;
+        low = (low | low << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        let mut high = u64::from(block.scales_h);
+        high = (high | high << 24) & 0x0000_00ff_0000_00ff;
+        high = (high | high << 12) & 0x000f_000f_000f_000f;
+        high = (high | high << 6) & 0x0303_0303_0303_0303;
         Header {
             d: isa.half(block.d),
             dmin: 0.0,
-            scales: isa.widened(&scales),
+            scales: isa.doubled(minus_32(low | high << 4)),
             mins: isa.splat_short(0),
         }
     }

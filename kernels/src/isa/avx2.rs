@@ -28,6 +28,7 @@ impl Avx2 {
 
 impl Isa for Avx2 {
     bytes_256!("avx2,fma,f16c");
+    blocks_256!();
     floats_256!();
     type Rows = [__m256i; 2];
     /// Pairs of products in 16 bits.
@@ -68,6 +69,23 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn dot_signed(self, sums: __m256i, codes: __m256i, input: &[i8; 32]) -> __m256i {
         self.mac_shorts(sums, pairs_signed(codes, load(input)), self.splat_short(1))
+    }
+
+    #[inline(always)]
+    fn dot2(self, codes: [__m256i; 2], input: [__m256i; 2]) -> [__m256i; 2] {
+        let one = self.splat_short(1);
+        v!([
+            _mm256_madd_epi16(_mm256_maddubs_epi16(codes[0], input[0]), one),
+            _mm256_madd_epi16(_mm256_maddubs_epi16(codes[1], input[1]), one)
+        ])
+    }
+    #[inline(always)]
+    fn dot2_signed(self, codes: [__m256i; 2], input: [__m256i; 2]) -> [__m256i; 2] {
+        let one = self.splat_short(1);
+        v!([
+            _mm256_madd_epi16(pairs_signed(codes[0], input[0]), one),
+            _mm256_madd_epi16(pairs_signed(codes[1], input[1]), one)
+        ])
     }
 
     const TILE_TOKENS: usize = 4;

@@ -43,6 +43,8 @@ impl Isa for Avx512Vnni {
     type Rows = __m512i;
     type Dots = __m512i;
     type Wide = __m512;
+    type Bytes2 = __m512i;
+    type Sums2 = __m512i;
 
     #[inline(always)]
     fn mac_shorts(self, sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
@@ -82,6 +84,41 @@ impl Isa for Avx512Vnni {
             _mm256_abs_epi8(codes),
             _mm256_sign_epi8(load(input), codes)
         ))
+    }
+
+    #[inline(always)]
+    fn join(self, a: __m256i, b: __m256i) -> __m512i {
+        v!(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b))
+    }
+    #[inline(always)]
+    fn dot2(self, codes: __m512i, input: __m512i) -> __m512i {
+        v!(_mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, input))
+    }
+    fn dot2_signed(self, _: __m512i, _: __m512i) -> __m512i {
+        unreachable!("a biased level multiplies unsigned codes")
+    }
+    #[inline(always)]
+    fn totals2(self, r: [__m512i; 4], plus: [i32; 2]) -> __m256 {
+        v!({
+            // Lanes of rows 0 and 1, of 2 and 3, then of all four, in each quarter; two quarters are a block.
+            let two = |i: usize| {
+                _mm512_add_epi32(
+                    _mm512_unpacklo_epi32(r[i], r[i + 1]),
+                    _mm512_unpackhi_epi32(r[i], r[i + 1]),
+                )
+            };
+            let (low, high) = (two(0), two(2));
+            let quarters = _mm512_add_epi32(
+                _mm512_unpacklo_epi64(low, high),
+                _mm512_unpackhi_epi64(low, high),
+            );
+            let all = _mm256_add_epi32(
+                _mm512_castsi512_si256(_mm512_shuffle_i32x4::<0b10_00_10_00>(quarters, quarters)),
+                _mm512_castsi512_si256(_mm512_shuffle_i32x4::<0b11_01_11_01>(quarters, quarters)),
+            );
+            let plus = _mm256_set_m128i(_mm_set1_epi32(plus[1]), _mm_set1_epi32(plus[0]));
+            _mm256_cvtepi32_ps(_mm256_add_epi32(all, plus))
+        })
     }
 
     const TILE_TOKENS: usize = 8;

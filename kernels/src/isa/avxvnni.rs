@@ -27,6 +27,7 @@ impl AvxVnni {
 
 impl Isa for AvxVnni {
     bytes_256!("avx2,fma,f16c,avxvnni");
+    blocks_256!();
     floats_256!();
     type Rows = [__m256i; 2];
     type Dots = [__m256i; 2];
@@ -69,6 +70,20 @@ impl Isa for AvxVnni {
             _mm256_abs_epi8(codes),
             _mm256_sign_epi8(load(input), codes)
         ))
+    }
+
+    #[inline(always)]
+    fn dot2(self, codes: [__m256i; 2], input: [__m256i; 2]) -> [__m256i; 2] {
+        v!({
+            let zero = _mm256_setzero_si256();
+            [
+                _mm256_dpbusd_avx_epi32(zero, codes[0], input[0]),
+                _mm256_dpbusd_avx_epi32(zero, codes[1], input[1]),
+            ]
+        })
+    }
+    fn dot2_signed(self, _: [__m256i; 2], _: [__m256i; 2]) -> [__m256i; 2] {
+        unreachable!("a biased level multiplies unsigned codes")
     }
 
     const TILE_TOKENS: usize = 4;

@@ -40,6 +40,9 @@ impl Isa for Scalar {
     type Shorts = [i16; 16];
     type Sums = i32;
     type Quad = [f32; 4];
+    type Bytes2 = [[u8; 32]; 2];
+    type Sums2 = [i32; 2];
+    type Octet = [f32; 8];
     type Rows = [i32; 16];
     type Dots = [i32; 16];
     type Wide = [f32; 16];
@@ -102,8 +105,17 @@ impl Isa for Scalar {
     fn widened(self, from: &[i8; 16]) -> [i16; 16] {
         from.map(i16::from)
     }
-    fn doubled(self, from: [u8; 8]) -> [i16; 16] {
-        from_fn(|i| i16::from(from[i / 2]))
+    fn widened_words(self, from: [u64; 2]) -> [i16; 16] {
+        from_fn(|i| i16::from((from[i / 8] >> (8 * (i % 8))) as i8))
+    }
+    fn doubled(self, from: u64) -> [i16; 16] {
+        from_fn(|i| i16::from((from >> (8 * (i / 2))) as i8))
+    }
+    fn low_shorts(self, a: [u8; 32]) -> [i16; 16] {
+        from_fn(|i| i16::from(a[i] as i8))
+    }
+    fn high_shorts(self, a: [u8; 32]) -> [i16; 16] {
+        from_fn(|i| i16::from(a[16 + i] as i8))
     }
     fn shorts_array(self, a: [i16; 16]) -> [i16; 16] {
         a
@@ -143,6 +155,31 @@ impl Isa for Scalar {
     }
     fn totals(self, rows: [i32; 4]) -> [f32; 4] {
         rows.map(|total| total as f32)
+    }
+
+    fn join(self, a: [u8; 32], b: [u8; 32]) -> [[u8; 32]; 2] {
+        [a, b]
+    }
+    fn dot2(self, codes: [[u8; 32]; 2], input: [[u8; 32]; 2]) -> [i32; 2] {
+        from_fn(|b| self.dot(0, codes[b], &bytemuck::cast(input[b])))
+    }
+    fn dot2_signed(self, codes: [[u8; 32]; 2], input: [[u8; 32]; 2]) -> [i32; 2] {
+        from_fn(|b| self.dot_signed(0, codes[b], &bytemuck::cast(input[b])))
+    }
+    fn totals2(self, rows: [[i32; 2]; 4], plus: [i32; 2]) -> [f32; 8] {
+        from_fn(|i| (rows[i % 4][i / 4] + plus[i / 4]) as f32)
+    }
+    fn octet(self, from: [f32; 8]) -> [f32; 8] {
+        from
+    }
+    fn octet_halves(self, bits: [u16; 8]) -> [f32; 8] {
+        bits.map(|bits| self.half(bits))
+    }
+    fn octet_mul(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        from_fn(|i| a[i] * b[i])
+    }
+    fn octet_quads(self, a: [f32; 8]) -> [[f32; 4]; 2] {
+        [from_fn(|i| a[i]), from_fn(|i| a[4 + i])]
     }
 
     fn half(self, bits: u16) -> f32 {

@@ -150,6 +150,7 @@ macro_rules! bytes_256 {
         type Shorts = __m256i;
         type Sums = __m256i;
         type Quad = __m128;
+        type Octet = __m256;
 
         #[inline]
         fn run<T: Task>(self, task: T) -> T::Out {
@@ -293,11 +294,26 @@ macro_rules! bytes_256 {
             v!(_mm256_cvtepi8_epi16(load_half(bytemuck::cast_ref(from))))
         }
         #[inline(always)]
-        fn doubled(self, from: [u8; 8]) -> __m256i {
+        fn widened_words(self, from: [u64; 2]) -> __m256i {
+            v!(_mm256_cvtepi8_epi16(_mm_set_epi64x(
+                from[1] as i64,
+                from[0] as i64
+            )))
+        }
+        #[inline(always)]
+        fn doubled(self, from: u64) -> __m256i {
             v!({
-                let eight = _mm_cvtsi64_si128(i64::from_le_bytes(from));
-                _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(eight, eight))
+                let eight = _mm_cvtsi64_si128(from as i64);
+                _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(eight, eight))
             })
+        }
+        #[inline(always)]
+        fn low_shorts(self, a: __m256i) -> __m256i {
+            v!(_mm256_cvtepi8_epi16(_mm256_castsi256_si128(a)))
+        }
+        #[inline(always)]
+        fn high_shorts(self, a: __m256i) -> __m256i {
+            v!(_mm256_cvtepi8_epi16(_mm256_extracti128_si256::<1>(a)))
         }
         #[inline(always)]
         fn shorts_array(self, a: __m256i) -> [i16; 16] {
@@ -325,6 +341,28 @@ macro_rules! bytes_256 {
                     _mm256_extracti128_si256::<1>(all),
                 ))
             })
+        }
+
+        #[inline(always)]
+        fn octet(self, f: [f32; 8]) -> __m256 {
+            v!(_mm256_setr_ps(
+                f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]
+            ))
+        }
+        #[inline(always)]
+        fn octet_halves(self, bits: [u16; 8]) -> __m256 {
+            let b = bits.map(|b| b as i16);
+            v!(_mm256_cvtph_ps(_mm_setr_epi16(
+                b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]
+            )))
+        }
+        #[inline(always)]
+        fn octet_mul(self, a: __m256, b: __m256) -> __m256 {
+            v!(_mm256_mul_ps(a, b))
+        }
+        #[inline(always)]
+        fn octet_quads(self, a: __m256) -> [__m128; 2] {
+            v!([_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a)])
         }
 
         #[inline(always)]
@@ -357,6 +395,46 @@ macro_rules! bytes_256 {
     };
 }
 pub(super) use bytes_256;
+
+/// Verbs on two blocks in two registers of 256 bits, from the level's `dot` and `dot_signed`.
+macro_rules! blocks_256 {
+    () => {
+        type Bytes2 = [__m256i; 2];
+        type Sums2 = [__m256i; 2];
+
+        #[inline(always)]
+        fn join(self, a: __m256i, b: __m256i) -> [__m256i; 2] {
+            [a, b]
+        }
+        #[inline(always)]
+        fn totals2(self, r: [[__m256i; 2]; 4], plus: [i32; 2]) -> __m256 {
+            v!({
+                // Of each block: lanes of rows 0 and 1, of 2 and 3, then of all four, in both halves.
+                let mut block = [r[0][0]; 2];
+                for b in 0..2 {
+                    let two = |i: usize| {
+                        _mm256_add_epi32(
+                            _mm256_unpacklo_epi32(r[i][b], r[i + 1][b]),
+                            _mm256_unpackhi_epi32(r[i][b], r[i + 1][b]),
+                        )
+                    };
+                    let (low, high) = (two(0), two(2));
+                    block[b] = _mm256_add_epi32(
+                        _mm256_unpacklo_epi64(low, high),
+                        _mm256_unpackhi_epi64(low, high),
+                    );
+                }
+                let all = _mm256_add_epi32(
+                    _mm256_permute2x128_si256::<0x20>(block[0], block[1]),
+                    _mm256_permute2x128_si256::<0x31>(block[0], block[1]),
+                );
+                let plus = _mm256_set_m128i(_mm_set1_epi32(plus[1]), _mm_set1_epi32(plus[0]));
+                _mm256_cvtepi32_ps(_mm256_add_epi32(all, plus))
+            })
+        }
+    };
+}
+pub(super) use blocks_256;
 
 /// Verbs on 16 floats in two registers.
 macro_rules! floats_256 {
