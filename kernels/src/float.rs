@@ -6,10 +6,14 @@
 
 use crate::dot::{AHEAD, STREAMS, tile_rows};
 use crate::format::Float;
+use crate::input::TILE_TOKENS;
 use crate::isa::{Isa, Task};
 use crate::table::Work;
 use std::array::from_fn;
 use std::marker::PhantomData;
+
+/// Columns of a stretch: what some tokens' inputs may take of the first cache.
+const STRETCH: usize = 512;
 
 /// Sixteen numbers from `at`, zeros beyond the end.
 #[inline(always)]
@@ -37,39 +41,67 @@ pub(crate) fn load_floats<I: Isa>(isa: I, x: &[f32], at: usize) -> I::Wide {
     }
 }
 
-/// `R` rows by `T` tokens. Where `ahead` is not 0, the bytes so far ahead in each row are asked for.
+/// A few tokens against four rows, with the bytes [`AHEAD`] in each row asked for.
 #[inline(always)]
-fn tile<I: Isa, F: Float, const R: usize, const T: usize>(
+fn tile<I: Isa, F: Float, const T: usize>(
     isa: I,
-    rows: [&[F::Block]; R],
+    rows: [&[F::Block]; STREAMS],
     x: [&[f32]; T],
-    ahead: usize,
-) -> [[f32; R]; T] {
+) -> [[f32; STREAMS]; T] {
     let cols = x[0].len();
     let (rows, x) = (rows.map(|row| &row[..cols]), x.map(|x| &x[..cols]));
-    let mut acc = [[isa.splat_wide(0.0); R]; T];
+    let mut acc = [[isa.splat_wide(0.0); STREAMS]; T];
     for at in (0..cols).step_by(16) {
-        let mut w = [isa.splat_wide(0.0); R];
-        for r in 0..R {
-            if ahead > 0 {
-                isa.prefetch(&rows[r][at], ahead);
-            }
+        let mut w = [isa.splat_wide(0.0); STREAMS];
+        for r in 0..STREAMS {
+            isa.prefetch(&rows[r][at], AHEAD);
             w[r] = load::<I, F>(isa, rows[r], at);
         }
         for t in 0..T {
             let x = load_floats(isa, x[t], at);
+            for r in 0..STREAMS {
+                acc[t][r] = isa.fma(w[r], x, acc[t][r]);
+            }
+        }
+    }
+    let mut out = [[0.0; STREAMS]; T];
+    for t in 0..T {
+        out[t] = isa.sum4(acc[t]);
+    }
+    out
+}
+
+/// Adds a stretch of `R` rows by `T` tokens to their partial sums, `[T][R]`. The inputs lie interleaved, `[k / 16][T]`.
+#[inline(always)]
+fn add_stretch<I: Isa, F: Float, const R: usize, const T: usize>(
+    isa: I,
+    rows: [&[F::Block]; R],
+    x: &[[f32; 16]],
+    sums: &mut [[f32; 16]],
+) {
+    let mut acc = [[isa.splat_wide(0.0); R]; T];
+    for t in 0..T {
+        for r in 0..R {
+            acc[t][r] = isa.wide(&sums[t * R + r]);
+        }
+    }
+    for (i, x) in x.as_chunks::<T>().0.iter().enumerate() {
+        let mut w = [isa.splat_wide(0.0); R];
+        for r in 0..R {
+            w[r] = load::<I, F>(isa, rows[r], 16 * i);
+        }
+        for t in 0..T {
+            let x = isa.wide(&x[t]);
             for r in 0..R {
                 acc[t][r] = isa.fma(w[r], x, acc[t][r]);
             }
         }
     }
-    let mut out = [[0.0; R]; T];
     for t in 0..T {
         for r in 0..R {
-            out[t][r] = isa.sum(acc[t][r]);
+            isa.put(acc[t][r], &mut sums[t * R + r]);
         }
     }
-    out
 }
 
 /// Any number of tokens against rows of floats.
@@ -94,7 +126,7 @@ impl<F: Float> FloatRows<'_, '_, F> {
         for i in 0..stream {
             let tile_of = tile_rows(&rows, stream, i);
             let w: [&[F::Block]; STREAMS] = from_fn(|r| &blocks[tile_of[r] * cols..][..cols]);
-            let sums = tile::<I, F, STREAMS, T>(isa, w, x, AHEAD);
+            let sums = tile::<I, F, T>(isa, w, x);
             for (t, sums) in sums.into_iter().enumerate() {
                 let out = out.row(t);
                 for (row, sum) in tile_of.into_iter().zip(sums) {
@@ -104,7 +136,8 @@ impl<F: Float> FloatRows<'_, '_, F> {
         }
     }
 
-    /// Many tokens: the rows of a ticket stay in the cache, and meet a few tokens after the other.
+    /// Many tokens, `T` at a time: for each stretch of `K`, their inputs are interleaved once for all rows of the ticket, and
+    /// met by `R` rows at a time. The partial sums of all rows wait in memory between stretches.
     #[inline(always)]
     fn many<I: Isa, const R: usize, const T: usize>(self, isa: I) {
         let Work {
@@ -112,20 +145,41 @@ impl<F: Float> FloatRows<'_, '_, F> {
             input,
             rows,
             out,
-            ..
+            scratch,
         } = self.0;
         let blocks: &[F::Block] = weights.blocks();
         let cols = weights.cols;
-        let x = input.floats();
-        for t in (0..input.tokens).step_by(T) {
-            let x: [&[f32]; T] = from_fn(|i| &x[(t + i).min(input.tokens - 1) * cols..][..cols]);
-            for row in rows.clone().step_by(R) {
-                let w: [&[F::Block]; R] =
-                    from_fn(|r| &blocks[(row + r).min(rows.end - 1) * cols..][..cols]);
-                let real = R.min(rows.end - row);
-                let sums = tile::<I, F, R, T>(isa, w, x, 0);
-                for (t, sums) in (t..input.tokens).zip(sums) {
-                    out.row(t)[row - rows.start..][..real].copy_from_slice(&sums[..real]);
+        let floats = input.floats();
+        let tiles = rows.len().div_ceil(R);
+        let vectors = tiles * R * T + STRETCH / 16 * T;
+        scratch.resize(vectors.div_ceil(TILE_TOKENS), [[0.0; 16]; TILE_TOKENS]);
+        let (sums, packed) = scratch.as_flattened_mut().split_at_mut(tiles * R * T);
+        for first in (0..input.tokens).step_by(T) {
+            let real = T.min(input.tokens - first);
+            sums.fill([0.0; 16]);
+            for start in (0..cols).step_by(STRETCH) {
+                let stretch = start..cols.min(start + STRETCH);
+                let packed = &mut packed[..stretch.len().div_ceil(16) * T];
+                for (i, x) in packed.as_chunks_mut::<T>().0.iter_mut().enumerate() {
+                    for t in 0..T {
+                        let row = &floats[(first + t.min(real - 1)) * cols..][..cols];
+                        isa.put(load_floats(isa, row, start + 16 * i), &mut x[t]);
+                    }
+                }
+                for (tile, sums) in sums.chunks_exact_mut(R * T).enumerate() {
+                    let w: [&[F::Block]; R] = from_fn(|r| {
+                        let row = (rows.start + tile * R + r).min(rows.end - 1);
+                        &blocks[row * cols..][stretch.clone()]
+                    });
+                    add_stretch::<I, F, R, T>(isa, w, packed, sums);
+                }
+            }
+            for (tile, sums) in sums.chunks_exact(R * T).enumerate() {
+                for t in 0..real {
+                    let out = &mut out.row(first + t)[tile * R..];
+                    for (out, sum) in out.iter_mut().zip(&sums[t * R..][..R]) {
+                        *out = isa.sum(isa.wide(sum));
+                    }
                 }
             }
         }

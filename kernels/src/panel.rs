@@ -302,7 +302,7 @@ macro_rules! walk {
         let tiles = tokens.div_ceil(TILE_TOKENS);
         let groups = (end - first).div_ceil(TILE_ROWS);
         // Sums between stretches, `[16 rows][8 tokens]`: side by side, where the rows of the output are pages apart.
-        let sums = &mut *$self.0.sums;
+        let sums = &mut *$self.0.scratch;
         sums.clear();
         sums.resize(groups * tiles, [[0.0; TILE_ROWS]; TILE_TOKENS]);
         let mut panel = [const { $Panel::ZERO }; $stretch];

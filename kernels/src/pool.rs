@@ -25,7 +25,7 @@ pub struct Pool {
     size: usize,
     spins: u32,
     /// Of each thread, what matrix kernels need to keep sums in; kept so that it is taken from the system once.
-    sums: Box<[Mutex<Vec<TileSums>>]>,
+    scratch: Box<[Mutex<Vec<TileSums>>]>,
 }
 
 /// What the threads of a region share.
@@ -63,7 +63,7 @@ impl Pool {
         Ok(Pool {
             threads,
             size,
-            sums: (0..size).map(|_| Mutex::default()).collect(),
+            scratch: (0..size).map(|_| Mutex::default()).collect(),
             spins: if size <= cores {
                 SPINS
             } else {
@@ -134,8 +134,8 @@ impl Team<'_> {
     }
 
     /// This thread's room for sums.
-    pub(crate) fn sums(&self) -> MutexGuard<'_, Vec<TileSums>> {
-        self.region.pool.sums[self.index]
+    pub(crate) fn scratch(&self) -> MutexGuard<'_, Vec<TileSums>> {
+        self.region.pool.scratch[self.index]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

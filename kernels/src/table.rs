@@ -36,7 +36,7 @@ pub(crate) struct Work<'a, 'o> {
     pub(crate) rows: Range<usize>,
     pub(crate) out: &'a mut ColsMut<'o, f32>,
     /// Room for sums that wait for more.
-    pub(crate) sums: &'a mut Vec<TileSums>,
+    pub(crate) scratch: &'a mut Vec<TileSums>,
 }
 
 /// What can be done with the rows of a format.
@@ -230,7 +230,7 @@ pub fn matmul(team: &Team<'_>, level: Level, input: &Inputs<'_>, products: &[Pro
                 input,
                 rows,
                 out: &mut out,
-                sums: &mut team.sums(),
+                scratch: &mut team.scratch(),
             };
             (if input.tokens <= FEW {
                 kernel.few
