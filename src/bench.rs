@@ -18,7 +18,7 @@
 //!
 //! # fn main() -> smolq::Result<()> {
 //! let subject = Subject::load("model.gguf".as_ref(), &LoadOptions::default())?;
-//! let bench = Bench { subject: &subject, settings: Settings::default(), versus: None, stop: &AtomicBool::new(false) };
+//! let bench = Bench { subject: &subject, settings: Settings::default(), versus: None, limits: None, stop: &AtomicBool::new(false) };
 //! let test = Test { n_prompt: 0, n_gen: 128, n_depth: 0 };
 //! if let Some(outcome) = bench.run(test, &mut |_| ())? {
 //!     println!("{test}: {:.2} tokens/s", outcome.rates().median);
@@ -133,6 +133,8 @@ pub struct Bench<'a> {
     pub settings: Settings,
     /// Another program to measure in turn.
     pub versus: Option<&'a Versus>,
+    /// Limits measured before with as many threads; they count where they are higher than those measured now.
+    pub limits: Option<Limits>,
     /// Ends the run when it becomes true; what was measured by then counts.
     pub stop: &'a AtomicBool,
 }
@@ -210,11 +212,8 @@ impl Bench<'_> {
             tell(Event::Warmup);
             run.warm_up()?;
         }
-        let mut limits = None;
-        if self.settings.limits && !self.stopped() {
-            tell(Event::Limits);
-            limits = Some(Limits::measure(&self.subject.model, run.session.pool())?);
-        }
+        let mut limits = self.limits;
+        self.measure_limits(&run, &mut limits, tell)?;
         let mut outcome = Outcome {
             test,
             threads: run.session.threads(),
@@ -239,6 +238,9 @@ impl Bench<'_> {
             };
             outcome.samples.push(time);
             outcome.first_token.push(first);
+            if let Some(profile) = run.session.take_profile() {
+                *outcome.profile.get_or_insert_default() += profile;
+            }
             if let Some(versus) = self.versus.filter(|_| !self.stopped()) {
                 tell(Event::Versus(repetition));
                 match versus.rates(self.subject, outcome.threads, test) {
@@ -252,22 +254,33 @@ impl Bench<'_> {
         if outcome.samples.is_empty() {
             return Ok(None);
         }
-        outcome.profile = run.session.take_profile();
         outcome.peak_memory = machine::peak_memory();
         outcome.anonymous_memory = machine::anonymous_memory();
         outcome.versus = (!others.is_empty()).then(|| Rates::of(others));
-        if let Some(limits) = &mut limits {
-            // Memory that others use too is faster at one time than at another; the limit is the best seen.
-            if !self.stopped() {
-                tell(Event::Limits);
-                limits.raise(Limits::measure(&self.subject.model, run.session.pool())?);
-            }
+        self.measure_limits(&run, &mut limits, tell)?;
+        if let Some(limits) = &limits {
             let best = outcome.samples.iter().min().copied().unwrap_or_default();
             let work = self.subject.work();
             outcome.share = work.share(test, run.pass, self.kv_bytes(), limits, best);
         }
         outcome.limits = limits;
         Ok(Some(outcome))
+    }
+
+    /// Measures the limits once more. Memory that others use too is faster at one time than at another; the best counts.
+    fn measure_limits(
+        &self,
+        run: &Run<'_>,
+        limits: &mut Option<Limits>,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<()> {
+        if !self.settings.limits || self.stopped() {
+            return Ok(());
+        }
+        tell(Event::Limits);
+        let now = Limits::measure(&self.subject.model, run.session.pool())?;
+        limits.get_or_insert(now).raise(now);
+        Ok(())
     }
 
     fn stopped(&self) -> bool {

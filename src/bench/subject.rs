@@ -101,6 +101,9 @@ impl Subject {
 /// A number of weights as people call it: 135M, 1.7B, 3B.
 fn size_class(parameters: u64) -> String {
     let billions = parameters as f64 / 1e9;
+    if parameters < 999_500 {
+        return format!("{:.0}K", parameters as f64 / 1e3);
+    }
     if billions < 0.9995 {
         return format!("{:.0}M", parameters as f64 / 1e6);
     }
@@ -158,6 +161,8 @@ mod tests {
     #[test]
     fn sizes_are_what_people_call_them() {
         for (parameters, name) in [
+            (135_808, "136K"),
+            (999_500, "1M"),
             (134_515_008, "135M"),
             (361_821_120, "362M"),
             (999_600_000, "1B"),

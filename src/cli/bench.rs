@@ -7,7 +7,7 @@ use super::interrupt::{self, INTERRUPTED};
 use super::load;
 use super::{note, print as print_out};
 use crate::bench::synthetic::{self, Made, Spec};
-use crate::bench::{Bench, Event, Outcome, Settings, Subject, Test, Versus, record};
+use crate::bench::{Bench, Event, Limits, Outcome, Settings, Subject, Test, Versus, record};
 use crate::error::{Error, Result};
 use crate::model::{KvType, LoadOptions};
 use clap::builder::FalseyValueParser;
@@ -245,6 +245,11 @@ impl Plan {
         self.sources.len() * self.levels.len() * self.settings.len() * self.tests.len()
     }
 
+    fn test_width(&self) -> usize {
+        let names = self.tests.iter().map(|test| test.to_string().len());
+        names.max().unwrap_or(0)
+    }
+
     /// Columns that need a place in every row: those that vary, and settings that are not the usual ones.
     fn varying(&self) -> Vec<Column> {
         let usual = Settings::default();
@@ -372,6 +377,7 @@ impl Run {
     fn new(args: &BenchArgs, plan: &Plan, versus: Option<Versus>) -> Run {
         let outlook = |width| Outlook {
             varying: plan.varying(),
+            test_width: plan.test_width(),
             versus: versus.is_some(),
             limits: !args.tests.no_limits,
             width,
@@ -448,18 +454,22 @@ impl Run {
                 note(&format!("smolq: warning: {}", super::one_line(warning)));
             });
         }
+        let mut limits: Vec<(usize, Limits)> = Vec::new();
         for settings in &plan.settings {
             for &test in &plan.tests {
                 wait(Duration::from_secs(args.tests.delay.into()));
                 let outcome = if INTERRUPTED.load(Ordering::Relaxed) {
                     None
                 } else {
-                    self.test(subject, settings, test)?
+                    let known = limits.iter().find(|known| known.0 == settings.threads);
+                    self.test(subject, settings, known.map(|known| known.1), test)?
                 };
                 let Some(outcome) = outcome else {
                     return self.interrupted();
                 };
                 self.result(subject, settings, &outcome)?;
+                limits.retain(|known| known.0 != settings.threads);
+                limits.extend(outcome.limits.map(|now| (settings.threads, now)));
                 if outcome.samples.len() < settings.repetitions {
                     return self.interrupted();
                 }
@@ -473,12 +483,14 @@ impl Run {
         &mut self,
         subject: &Subject,
         settings: &Settings,
+        limits: Option<Limits>,
         test: Test,
     ) -> Result<Option<Outcome>> {
         let bench = Bench {
             subject,
             settings: settings.clone(),
             versus: self.versus.as_ref(),
+            limits,
             stop: &INTERRUPTED,
         };
         let before = self.done * settings.repetitions;

@@ -35,6 +35,8 @@ pub(super) struct Result<'a> {
 pub(super) struct Outlook {
     /// Names of columns that need their place in every row, because they vary.
     pub(super) varying: Vec<Column>,
+    /// Characters of the longest name of a test.
+    pub(super) test_width: usize,
     /// Whether another program is measured too.
     pub(super) versus: bool,
     /// Whether shares of limits are known.
@@ -121,6 +123,13 @@ impl Column {
     }
 }
 
+/// A figure of a row, and its column.
+struct Cell {
+    title: &'static str,
+    width: usize,
+    text: String,
+}
+
 /// What is said of a model, a level and a number of threads below the table.
 #[derive(Default)]
 struct About {
@@ -144,8 +153,8 @@ impl About {
             );
         }
         out += &format!("  load         {:.2} s\n", self.load.as_secs_f64());
-        if !self.first.is_empty() {
-            out += &format!("  first token  after {}\n", self.first.join(", "));
+        for first in &self.first {
+            out += &format!("  first token  after {first}\n");
         }
         if let (Some(peak), Some(anonymous)) = (self.peak, self.anonymous) {
             out += &format!(
@@ -271,37 +280,36 @@ impl Printer {
         }
     }
 
-    /// The cells after the columns of model and settings: title, width, text.
-    fn cells(&self, result: &Result<'_>) -> Vec<(&'static str, usize, String)> {
-        let rates = result.outcome.rates();
+    /// The figures after the columns of model and settings.
+    fn cells(&self, result: &Result<'_>) -> Vec<Cell> {
+        let outcome = result.outcome;
+        let rates = outcome.rates();
         let mark = if rates.noisy() { " noisy" } else { "" };
+        let cell = |title, width, text| Cell { title, width, text };
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let spread = format!("{:.2} ± {:.2}{mark}", rates.mean, rates.stddev);
         let mut cells = vec![
-            ("test", 13, result.outcome.test.to_string()),
-            (
-                "t/s",
-                20,
-                format!("{:.2} ± {:.2}{mark}", rates.mean, rates.stddev),
+            cell(
+                "test",
+                self.outlook.test_width.max(4),
+                outcome.test.to_string(),
             ),
-            ("median", 7, format!("{:.2}", rates.median)),
-            ("best", 7, format!("{:.2}", rates.max)),
+            cell("t/s", 20, spread),
+            cell("median", 8, format!("{:.2}", rates.median)),
+            cell("best", 8, format!("{:.2}", rates.max)),
         ];
         if self.outlook.limits {
-            let share = result.outcome.share.map_or_else(
-                || "-".to_owned(),
-                |share| format!("{:.0} % {}", 100.0 * share.of_limit, share.bound.name()),
-            );
-            cells.push(("of limit", 12, share));
+            let share = outcome
+                .share
+                .map(|share| format!("{:.0} % {}", 100.0 * share.of_limit, share.bound.name()));
+            cells.push(cell("of limit", 12, or_dash(share)));
         }
         if self.outlook.versus {
-            let versus = result.outcome.versus.as_ref();
-            let median = versus.map_or_else(|| "-".to_owned(), |v| format!("{:.2}", v.median));
-            let ratio = result.outcome.ratio();
-            cells.push(("versus", 7, median));
-            cells.push((
-                "ratio",
-                5,
-                ratio.map_or_else(|| "-".to_owned(), |r| format!("{r:.2}")),
-            ));
+            let versus = outcome.versus.as_ref();
+            let median = versus.map(|versus| format!("{:.2}", versus.median));
+            let ratio = outcome.ratio().map(|ratio| format!("{ratio:.2}"));
+            cells.push(cell("versus", 8, or_dash(median)));
+            cells.push(cell("ratio", 5, or_dash(ratio)));
         }
         cells
     }
@@ -309,26 +317,25 @@ impl Printer {
     /// A row of the table, with its head before the first. Columns that are the same in all rows stand in a line above where
     /// the whole would be wider than the terminal.
     fn row(&mut self, result: &Result<'_>, out: &mut String) {
-        let cells = self.cells(result);
-        let is_shown = |column: Column| column.always() || self.outlook.varying.contains(&column);
-        let full: Vec<Column> = Column::ALL.into_iter().filter(|&c| is_shown(c)).collect();
-        let own: usize = cells.iter().map(|(_, width, _)| width + 3).sum();
-        let all = 1
-            + own
-            + full
-                .iter()
-                .map(|c| c.width().max(c.value(result).chars().count()) + 3)
-                .sum::<usize>();
-        let fits = self.outlook.width.is_none_or(|width| all <= width);
-        let columns: Vec<Column> = if fits {
-            full
-        } else {
-            // Of a model, its name and level tell enough; what else belongs to it is said above.
-            let varying = self.outlook.varying.iter().copied();
-            varying
-                .filter(|c| !matches!(c, Column::Model | Column::Size | Column::Params))
-                .collect()
+        let mut cells = self.cells(result);
+        let is_shown = |column: &Column| column.always() || self.outlook.varying.contains(column);
+        let mut columns: Vec<Column> = Column::ALL.into_iter().filter(is_shown).collect();
+        let total = |columns: &[Column], cells: &[Cell]| {
+            let of_column = |c: &Column| c.width().max(c.value(result).chars().count()) + 3;
+            let own: usize = cells.iter().map(|cell| cell.width + 3).sum();
+            1 + own + columns.iter().map(of_column).sum::<usize>()
         };
+        let width = self.outlook.width.unwrap_or(usize::MAX);
+        let fits = total(&columns, &cells) <= width;
+        if !fits {
+            columns = self.outlook.varying.clone();
+            // The other formats have these too.
+            for spare in ["best", "median"] {
+                if total(&columns, &cells) > width {
+                    cells.retain(|cell| cell.title != spare);
+                }
+            }
+        }
         let mut heading = String::new();
         if !fits {
             let above: Vec<_> = Column::ALL
@@ -352,9 +359,7 @@ impl Printer {
             let mut names = String::from("|");
             let mut rule = String::from("|");
             let settings = columns.iter().map(|c| (c.title(), c.width(), c.is_left()));
-            let figures = cells
-                .iter()
-                .map(|(title, width, _)| (*title, *width, false));
+            let figures = cells.iter().map(|cell| (cell.title, cell.width, false));
             for (title, width, left) in settings.chain(figures) {
                 names += &cell(title, width, left);
                 let dashes = "-".repeat(width - usize::from(!left));
@@ -367,8 +372,8 @@ impl Printer {
         for column in columns {
             row += &cell(&column.value(result), column.width(), column.is_left());
         }
-        for (_, width, text) in &cells {
-            row += &cell(text, *width, false);
+        for figure in &cells {
+            row += &cell(&figure.text, figure.width, false);
         }
         *out += &(row + "\n");
         self.remember(result);
@@ -398,7 +403,7 @@ impl Printer {
             let first = outcome.time_to_first_token().as_secs_f64();
             about.first.push(format!("{first:.2} s ({})", outcome.test));
         }
-        // The last test saw as much of the machine as the ones before, or more.
+        // Each test knows the limits of the ones before.
         about.limits = outcome.limits.or(about.limits);
         about.peak = about.peak.max(outcome.peak_memory);
         about.anonymous = about.anonymous.max(outcome.anonymous_memory);
