@@ -183,6 +183,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
 
     /// Tokens whose sums the registers hold at once: 4 or 8.
     const TILE_TOKENS: usize;
+    /// Panels that meet the same tokens at once: 1, or 2 where the registers hold that many sums.
+    const TILE_PANELS: usize;
     /// Whether signed codes go into products 128 too large, as unsigned ones, because products of signed ones would be slow.
     const BIASED: bool;
     /// How many groups of four positions [`Isa::add_dots`] may add up, given the largest code: a divisor of 8, or more.

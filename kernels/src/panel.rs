@@ -13,6 +13,7 @@ use crate::format::{Codes, Small, Super};
 use crate::input::{SmallTile, SuperTile, TILE_TOKENS};
 use crate::isa::{Isa, Task};
 use crate::table::Work;
+use std::array::from_fn;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -113,58 +114,68 @@ impl SuperPanel {
         }
     }
 
-    /// `acc[t] += panel . inputs of token t` for the `T` tokens from `first` on.
+    /// `acc[r][t] += panel r . inputs of token t` for the `T` tokens from `first` on.
     #[inline(always)]
-    fn multiply<I: Isa, F: Super, const T: usize>(
-        panel: &[SuperPanel],
+    fn multiply<I: Isa, F: Super, const R: usize, const T: usize>(
+        panels: [&[SuperPanel]; R],
         isa: I,
         input: &[SuperTile],
         first: usize,
-        acc: &mut TileSums,
+        acc: &mut [TileSums; R],
     ) {
         // Positions that share a scale, in groups of four.
         let (subs, groups) = if F::WIDE { (8, 8) } else { (16, 4) };
         let together = isa.together(F::SIGNED && !I::BIASED, F::MAX).min(groups);
-        for (p, x) in panel.iter().zip(input) {
-            let mut isum = [isa.rows(0); T];
+        let panels = panels.map(|panel| &panel[..input.len()]);
+        for (at, x) in input.iter().enumerate() {
+            let p: [&SuperPanel; R] = from_fn(|r| &panels[r][at]);
+            let mut isum = [[isa.rows(0); T]; R];
             if offset::<I, F>() != 0 {
-                pair_sums::<I, F, T>(isa, &mut isum, &p.offsets, x, first);
+                for r in 0..R {
+                    pair_sums::<I, F, T>(isa, &mut isum[r], &p[r].offsets, x, first);
+                }
             }
             for sub in 0..subs {
                 let s = sub * 16 / subs;
                 let mut at = 0;
                 while at < groups {
-                    let mut dots = [isa.dots(); T];
+                    let mut dots = [[isa.dots(); T]; R];
                     for g in at..at + together {
-                        let codes = &p.codes[sub * groups + g];
+                        let g = sub * groups + g;
                         for t in 0..T {
-                            let four = x.qs[sub * groups + g][first + t];
-                            dots[t] = if F::SIGNED && !I::BIASED {
-                                isa.add_dots_signed(dots[t], codes, four)
-                            } else {
-                                isa.add_dots(dots[t], codes, four)
-                            };
+                            let four = x.qs[g][first + t];
+                            for r in 0..R {
+                                dots[r][t] = if F::SIGNED && !I::BIASED {
+                                    isa.add_dots_signed(dots[r][t], &p[r].codes[g], four)
+                                } else {
+                                    isa.add_dots(dots[r][t], &p[r].codes[g], four)
+                                };
+                            }
                         }
                     }
                     for t in 0..T {
                         let refine = x.refine[s / 2][first + t];
-                        isum[t] = isa.weigh(isum[t], dots[t], &p.scales[s], refine);
+                        for r in 0..R {
+                            isum[r][t] = isa.weigh(isum[r][t], dots[r][t], &p[r].scales[s], refine);
+                        }
                     }
                     at += together;
                 }
             }
-            for t in 0..T {
-                let d = isa.mul(isa.wide(&p.d), isa.splat_wide(x.d[first + t]));
-                let acc = &mut acc[first + t];
-                isa.put(isa.fma(d, isa.rows_to_wide(isum[t]), isa.wide(acc)), acc);
-            }
-            if F::MINS {
-                let mut msum = [isa.rows(0); T];
-                pair_sums::<I, F, T>(isa, &mut msum, &p.mins, x, first);
+            for r in 0..R {
                 for t in 0..T {
-                    let m = isa.mul(isa.wide(&p.neg_dmin), isa.splat_wide(x.d[first + t]));
-                    let acc = &mut acc[first + t];
-                    isa.put(isa.fma(m, isa.rows_to_wide(msum[t]), isa.wide(acc)), acc);
+                    let d = isa.mul(isa.wide(&p[r].d), isa.splat_wide(x.d[first + t]));
+                    let acc = &mut acc[r][first + t];
+                    isa.put(isa.fma(d, isa.rows_to_wide(isum[r][t]), isa.wide(acc)), acc);
+                }
+                if F::MINS {
+                    let mut msum = [isa.rows(0); T];
+                    pair_sums::<I, F, T>(isa, &mut msum, &p[r].mins, x, first);
+                    for t in 0..T {
+                        let m = isa.mul(isa.wide(&p[r].neg_dmin), isa.splat_wide(x.d[first + t]));
+                        let acc = &mut acc[r][first + t];
+                        isa.put(isa.fma(m, isa.rows_to_wide(msum[t]), isa.wide(acc)), acc);
+                    }
                 }
             }
         }
@@ -230,57 +241,71 @@ impl SmallPanel {
 
     /// As [`SuperPanel::multiply`].
     #[inline(always)]
-    fn multiply<I: Isa, F: Small, const T: usize>(
-        panel: &[SmallPanel],
+    fn multiply<I: Isa, F: Small, const R: usize, const T: usize>(
+        panels: [&[SmallPanel]; R],
         isa: I,
         input: &[SmallTile],
         first: usize,
-        acc: &mut TileSums,
+        acc: &mut [TileSums; R],
     ) {
         let together = isa.together(F::SIGNED && !I::BIASED, F::MAX).min(8);
-        let mut sums = [isa.splat_wide(0.0); T];
-        for t in 0..T {
-            sums[t] = isa.wide(&acc[first + t]);
+        let panels = panels.map(|panel| &panel[..input.len()]);
+        let mut sums = [[isa.splat_wide(0.0); T]; R];
+        for r in 0..R {
+            for t in 0..T {
+                sums[r][t] = isa.wide(&acc[r][first + t]);
+            }
         }
-        for (p, x) in panel.iter().zip(input) {
-            let mut isum = [isa.rows(0); T];
+        for (at, x) in input.iter().enumerate() {
+            let p: [&SmallPanel; R] = from_fn(|r| &panels[r][at]);
+            let mut isum = [[isa.rows(0); T]; R];
             if offset::<I, F>() != 0 {
                 for t in 0..T {
-                    isum[t] = isa.rows(-i32::from(offset::<I, F>()) * x.sum[first + t]);
+                    let start = isa.rows(-i32::from(offset::<I, F>()) * x.sum[first + t]);
+                    for r in 0..R {
+                        isum[r][t] = start;
+                    }
                 }
             }
             let mut at = 0;
             while at < 8 {
-                let mut dots = [isa.dots(); T];
+                let mut dots = [[isa.dots(); T]; R];
                 for g in at..at + together {
-                    let codes = &p.codes[g];
                     for t in 0..T {
                         let four = x.qs[g][first + t];
-                        dots[t] = if F::SIGNED && !I::BIASED {
-                            isa.add_dots_signed(dots[t], codes, four)
-                        } else {
-                            isa.add_dots(dots[t], codes, four)
-                        };
+                        for r in 0..R {
+                            dots[r][t] = if F::SIGNED && !I::BIASED {
+                                isa.add_dots_signed(dots[r][t], &p[r].codes[g], four)
+                            } else {
+                                isa.add_dots(dots[r][t], &p[r].codes[g], four)
+                            };
+                        }
                     }
                 }
-                for t in 0..T {
-                    isum[t] = isa.gather(isum[t], dots[t]);
+                for r in 0..R {
+                    for t in 0..T {
+                        isum[r][t] = isa.gather(isum[r][t], dots[r][t]);
+                    }
                 }
                 at += together;
             }
-            for t in 0..T {
-                let dx = isa.splat_wide(x.d[first + t]);
-                let d = isa.mul(isa.wide(&p.d), dx);
-                sums[t] = isa.fma(d, isa.rows_to_wide(isum[t]), sums[t]);
-                if F::MIN {
-                    let m = isa.mul(isa.wide(&p.m), dx);
-                    let sum = isa.splat_wide(x.sum[first + t] as f32);
-                    sums[t] = isa.fma(m, sum, sums[t]);
+            for r in 0..R {
+                for t in 0..T {
+                    let dx = isa.splat_wide(x.d[first + t]);
+                    let d = isa.mul(isa.wide(&p[r].d), dx);
+                    sums[r][t] = isa.fma(d, isa.rows_to_wide(isum[r][t]), sums[r][t]);
+                    if F::MIN {
+                        let m = isa.mul(isa.wide(&p[r].m), dx);
+                        let sum = isa.splat_wide(x.sum[first + t] as f32);
+                        sums[r][t] = isa.fma(m, sum, sums[r][t]);
+                    }
                 }
             }
         }
-        for t in 0..T {
-            isa.put(sums[t], &mut acc[first + t]);
+        for r in 0..R {
+            for t in 0..T {
+                isa.put(sums[r][t], &mut acc[r][first + t]);
+            }
         }
     }
 }
@@ -291,38 +316,46 @@ pub(crate) struct SuperMany<'a, 'o, F: Super>(pub(crate) Work<'a, 'o>, pub(crate
 /// Many tokens against the rows `rows` of a matrix of small blocks.
 pub(crate) struct SmallMany<'a, 'o, F: Small>(pub(crate) Work<'a, 'o>, pub(crate) PhantomData<F>);
 
-/// The walk, written once for both families: stretches of blocks, 16 rows, eight tokens.
+/// The walk, written once for both families: stretches of blocks, `R` times 16 rows, eight tokens.
 macro_rules! walk {
-    ($self:ident, $isa:ident, $F:ident, $Panel:ident, $stretch:ident, $inputs:expr) => {{
+    ($self:ident, $isa:ident, $F:ident, $Panel:ident, $stretch:expr, $R:literal, $inputs:expr) => {{
+        const STRETCH: usize = $stretch / $R;
         let weights: &[$F::Block] = $self.0.weights.blocks();
         let per_row = $self.0.weights.cols / $F::LEN;
         let Range { start: first, end } = $self.0.rows;
         let tokens = $self.0.input.tokens;
         let inputs = $inputs;
         let tiles = tokens.div_ceil(TILE_TOKENS);
-        let groups = (end - first).div_ceil(TILE_ROWS);
-        // Sums between stretches, `[16 rows][8 tokens]`: side by side, where the rows of the output are pages apart.
+        let bands = (end - first).div_ceil($R * TILE_ROWS);
+        // Sums between stretches, `[R][16 rows][8 tokens]`: side by side, where the rows of the output are pages apart.
         let sums = &mut *$self.0.scratch;
         sums.clear();
-        sums.resize(groups * tiles, [[0.0; TILE_ROWS]; TILE_TOKENS]);
-        let mut panel = [const { $Panel::ZERO }; $stretch];
-        for start in (0..per_row).step_by($stretch) {
-            let stretch = start..per_row.min(start + $stretch);
-            for (group, sums) in sums.chunks_exact_mut(tiles).enumerate() {
-                let base = first + group * TILE_ROWS;
-                let count = TILE_ROWS.min(end - base);
-                let mut row: [&[$F::Block]; TILE_ROWS] = [&[]; TILE_ROWS];
-                for (i, row) in row[..count].iter_mut().enumerate() {
-                    *row = &weights[(base + i) * per_row..(base + i + 1) * per_row];
+        sums.resize(bands * tiles * $R, [[0.0; TILE_ROWS]; TILE_TOKENS]);
+        let mut panels = [const { [const { $Panel::ZERO }; STRETCH] }; $R];
+        for start in (0..per_row).step_by(STRETCH) {
+            let stretch = start..per_row.min(start + STRETCH);
+            for (band, sums) in sums.chunks_exact_mut(tiles * $R).enumerate() {
+                let base = first + band * $R * TILE_ROWS;
+                for (r, panel) in panels.iter_mut().enumerate() {
+                    let base = base + r * TILE_ROWS;
+                    let count = TILE_ROWS.min(end.saturating_sub(base));
+                    let mut row: [&[$F::Block]; TILE_ROWS] = [&[]; TILE_ROWS];
+                    for (i, row) in row[..count].iter_mut().enumerate() {
+                        *row = &weights[(base + i) * per_row..(base + i + 1) * per_row];
+                    }
+                    for (panel, at) in panel.iter_mut().zip(stretch.clone()) {
+                        panel.fill::<I, $F>($isa, &row[..count], at);
+                    }
                 }
-                for (panel, at) in panel.iter_mut().zip(stretch.clone()) {
-                    panel.fill::<I, $F>($isa, &row[..count], at);
+                let mut panel: [&[$Panel]; $R] = [&[]; $R];
+                for r in 0..$R {
+                    panel[r] = &panels[r][..stretch.len()];
                 }
-                let panel = &panel[..stretch.len()];
-                for (tile, acc) in sums.iter_mut().enumerate() {
-                    // A share of the next 16 rows.
-                    for i in tile * TILE_ROWS / tiles..(tile + 1) * TILE_ROWS / tiles {
-                        let next = (base + TILE_ROWS + i).min(end - 1);
+                for (tile, acc) in sums.as_chunks_mut::<$R>().0.iter_mut().enumerate() {
+                    // A share of the next rows.
+                    const ROWS: usize = $R * TILE_ROWS;
+                    for i in tile * ROWS / tiles..(tile + 1) * ROWS / tiles {
+                        let next = (base + ROWS + i).min(end - 1);
                         let next = &weights[next * per_row + stretch.start];
                         for line in 0..(stretch.len() * size_of::<$F::Block>()).div_ceil(LINE) {
                             $isa.prefetch(next, line * LINE);
@@ -332,19 +365,20 @@ macro_rules! walk {
                     let real = TILE_TOKENS.min(tokens - tile * TILE_TOKENS);
                     const HALF: usize = TILE_TOKENS / 2;
                     if I::TILE_TOKENS == TILE_TOKENS && real > HALF {
-                        $Panel::multiply::<I, $F, TILE_TOKENS>(panel, $isa, x, 0, acc);
+                        $Panel::multiply::<I, $F, $R, TILE_TOKENS>(panel, $isa, x, 0, acc);
                     } else {
                         for from in (0..real).step_by(HALF) {
-                            $Panel::multiply::<I, $F, HALF>(panel, $isa, x, from, acc);
+                            $Panel::multiply::<I, $F, $R, HALF>(panel, $isa, x, from, acc);
                         }
                     }
                 }
             }
         }
         for token in 0..tokens {
+            let (tile, t) = (token / TILE_TOKENS, token % TILE_TOKENS);
             let out = $self.0.out.row(token);
             for (group, out) in out.chunks_mut(TILE_ROWS).enumerate() {
-                let sums = &sums[group * tiles + token / TILE_TOKENS][token % TILE_TOKENS];
+                let sums = &sums[(group / $R * tiles + tile) * $R + group % $R][t];
                 match <&mut [f32; TILE_ROWS]>::try_from(&mut *out) {
                     Ok(out) => $isa.put($isa.wide(sums), out),
                     Err(_) => out.copy_from_slice(&sums[..out.len()]),
@@ -359,7 +393,11 @@ impl<F: Super> Task for SuperMany<'_, '_, F> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         let inputs = self.0.input.super_tiles();
-        walk!(self, isa, F, SuperPanel, SUPER_STRETCH, inputs);
+        if I::TILE_PANELS == 2 {
+            walk!(self, isa, F, SuperPanel, SUPER_STRETCH, 2, inputs);
+        } else {
+            walk!(self, isa, F, SuperPanel, SUPER_STRETCH, 1, inputs);
+        }
     }
 }
 
@@ -368,6 +406,10 @@ impl<F: Small> Task for SmallMany<'_, '_, F> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         let inputs = self.0.input.small_tiles();
-        walk!(self, isa, F, SmallPanel, SMALL_STRETCH, inputs);
+        if I::TILE_PANELS == 2 {
+            walk!(self, isa, F, SmallPanel, SMALL_STRETCH, 2, inputs);
+        } else {
+            walk!(self, isa, F, SmallPanel, SMALL_STRETCH, 1, inputs);
+        }
     }
 }

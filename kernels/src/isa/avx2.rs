@@ -89,6 +89,7 @@ impl Isa for Avx2 {
     }
 
     const TILE_TOKENS: usize = 4;
+    const TILE_PANELS: usize = 1;
     const BIASED: bool = false;
     #[inline(always)]
     fn together(self, signed: bool, max: u8) -> usize {

@@ -121,7 +121,8 @@ impl Isa for Avx512Vnni {
         })
     }
 
-    const TILE_TOKENS: usize = 8;
+    const TILE_TOKENS: usize = 4;
+    const TILE_PANELS: usize = 2;
     const BIASED: bool = true;
     #[inline(always)]
     fn together(self, _: bool, _: u8) -> usize {

@@ -87,6 +87,7 @@ impl Isa for AvxVnni {
     }
 
     const TILE_TOKENS: usize = 4;
+    const TILE_PANELS: usize = 1;
     const BIASED: bool = true;
     #[inline(always)]
     fn together(self, _: bool, _: u8) -> usize {

@@ -199,6 +199,7 @@ impl Isa for Scalar {
     }
 
     const TILE_TOKENS: usize = 4;
+    const TILE_PANELS: usize = 1;
     const BIASED: bool = false;
     fn together(self, _: bool, _: u8) -> usize {
         8
