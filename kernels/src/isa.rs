@@ -113,8 +113,14 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn low_shorts(self, a: Self::Bytes) -> Self::Shorts;
     /// The last 16 bytes, signed, as shorts.
     fn high_shorts(self, a: Self::Bytes) -> Self::Shorts;
-    /// The 16 shorts.
-    fn shorts_array(self, a: Self::Shorts) -> [i16; 16];
+    /// Stores 16 shorts.
+    fn put_shorts(self, a: Self::Shorts, to: &mut [i16; 16]);
+    /// Eight rows of eight pairs of shorts, transposed: pair `j` of the eight rows, for each `j`.
+    fn transpose_shorts(self, rows: [Self::Shorts; 8]) -> [Self::Shorts; 8];
+    /// Shorts of even places from `a`, of odd places from `b`.
+    fn alternate(self, a: Self::Shorts, b: Self::Shorts) -> Self::Shorts;
+    /// Of each pair of shorts, the first twice; and the second twice.
+    fn each_twice(self, a: Self::Shorts) -> [Self::Shorts; 2];
     /// One short 16 times.
     fn splat_short(self, value: i16) -> Self::Shorts;
     /// Products, which must fit into 16 bits.
@@ -161,6 +167,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn totals2(self, rows: [Self::Sums2; 4], plus: [i32; 2]) -> Self::Octet;
     /// Eight floats.
     fn octet(self, from: [f32; 8]) -> Self::Octet;
+    /// Stores eight floats.
+    fn put_octet(self, a: Self::Octet, to: &mut [f32; 8]);
     /// Eight half-precision numbers as floats.
     fn octet_halves(self, bits: [u16; 8]) -> Self::Octet;
     /// Products.

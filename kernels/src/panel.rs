@@ -76,29 +76,53 @@ impl SuperPanel {
         neg_dmin: [0.0; TILE_ROWS],
     };
 
-    /// Unpacks one super-block of up to 16 rows; the panel keeps what it had for the lanes beyond.
+    /// Unpacks one super-block of up to 16 rows; lanes beyond them hold nothing of use.
     #[inline(always)]
     fn fill<I: Isa, F: Super>(&mut self, isa: I, rows: &[&[F::Block]], at: usize) {
-        let offset = offset::<I, F>();
-        let step = if F::WIDE { 2 } else { 1 };
+        let minus_offset = isa.splat_short(-offset::<I, F>());
         for (half, rows) in rows.chunks(8).enumerate() {
+            let mut scales = [isa.splat_short(0); 8];
+            let mut mins = [isa.splat_short(0); 8];
             for (lane, row) in rows.iter().enumerate() {
                 let header = F::header(isa, &row[at]);
-                let (scales, mins) = (
-                    isa.shorts_array(header.scales),
-                    isa.shorts_array(header.mins),
-                );
                 self.d[8 * half + lane] = header.d;
                 self.neg_dmin[8 * half + lane] = -header.dmin;
-                for i in 0..16 / step {
-                    let s = step * i;
-                    self.scales[s][half][2 * lane] = scales[s];
-                    self.scales[s][half][2 * lane + 1] = scales[s];
-                    if offset != 0 {
-                        self.offsets[i / 2][half][2 * lane + i % 2] = -offset * scales[s];
+                (scales[lane], mins[lane]) = (header.scales, header.mins);
+            }
+            // From a row's scales in a vector to a scale's rows in a vector. Scales of neighbours are a pair on the way; those of
+            // wide formats are equal.
+            let scales = isa.transpose_shorts(scales);
+            let mins = if F::MINS {
+                isa.transpose_shorts(mins)
+            } else {
+                mins
+            };
+            if F::WIDE {
+                for (s, scales) in scales.into_iter().enumerate() {
+                    isa.put_shorts(scales, &mut self.scales[2 * s][half]);
+                }
+                for i in 0..4 {
+                    if offset::<I, F>() != 0 {
+                        let pairs = isa.alternate(scales[2 * i], scales[2 * i + 1]);
+                        let offsets = isa.mul_shorts(pairs, minus_offset);
+                        isa.put_shorts(offsets, &mut self.offsets[i][half]);
                     }
                     if F::MINS {
-                        self.mins[i / 2][half][2 * lane + i % 2] = mins[s];
+                        let pairs = isa.alternate(mins[2 * i], mins[2 * i + 1]);
+                        isa.put_shorts(pairs, &mut self.mins[i][half]);
+                    }
+                }
+            } else {
+                for i in 0..8 {
+                    let [first, second] = isa.each_twice(scales[i]);
+                    isa.put_shorts(first, &mut self.scales[2 * i][half]);
+                    isa.put_shorts(second, &mut self.scales[2 * i + 1][half]);
+                    if offset::<I, F>() != 0 {
+                        let offsets = isa.mul_shorts(scales[i], minus_offset);
+                        isa.put_shorts(offsets, &mut self.offsets[i][half]);
+                    }
+                    if F::MINS {
+                        isa.put_shorts(mins[i], &mut self.mins[i][half]);
                     }
                 }
             }
@@ -226,8 +250,15 @@ impl SmallPanel {
     #[inline(always)]
     fn fill<I: Isa, F: Small>(&mut self, isa: I, rows: &[&[F::Block]], at: usize) {
         for (half, rows) in rows.chunks(8).enumerate() {
-            for (lane, row) in rows.iter().enumerate() {
-                (self.d[8 * half + lane], self.m[8 * half + lane]) = F::header(isa, &row[at]);
+            if let Ok(rows) = <&[_; 8]>::try_from(rows) {
+                let rows: [&F::Block; 8] = from_fn(|lane| &rows[lane][at]);
+                let (d, m) = F::headers(isa, rows);
+                isa.put_octet(d, &mut self.d.as_chunks_mut::<8>().0[half]);
+                isa.put_octet(m, &mut self.m.as_chunks_mut::<8>().0[half]);
+            } else {
+                for (lane, row) in rows.iter().enumerate() {
+                    (self.d[8 * half + lane], self.m[8 * half + lane]) = F::header(isa, &row[at]);
+                }
             }
             let mut codes = [isa.splat(0); 8];
             for (codes, row) in codes.iter_mut().zip(rows) {

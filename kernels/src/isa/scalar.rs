@@ -117,8 +117,17 @@ impl Isa for Scalar {
     fn high_shorts(self, a: [u8; 32]) -> [i16; 16] {
         from_fn(|i| i16::from(a[16 + i] as i8))
     }
-    fn shorts_array(self, a: [i16; 16]) -> [i16; 16] {
-        a
+    fn put_shorts(self, a: [i16; 16], to: &mut [i16; 16]) {
+        *to = a;
+    }
+    fn transpose_shorts(self, rows: [[i16; 16]; 8]) -> [[i16; 16]; 8] {
+        from_fn(|pair| from_fn(|j| rows[j / 2][pair * 2 + j % 2]))
+    }
+    fn alternate(self, a: [i16; 16], b: [i16; 16]) -> [i16; 16] {
+        from_fn(|i| if i % 2 == 0 { a[i] } else { b[i] })
+    }
+    fn each_twice(self, a: [i16; 16]) -> [[i16; 16]; 2] {
+        [from_fn(|i| a[i / 2 * 2]), from_fn(|i| a[i / 2 * 2 + 1])]
     }
     fn splat_short(self, value: i16) -> [i16; 16] {
         [value; 16]
@@ -171,6 +180,9 @@ impl Isa for Scalar {
     }
     fn octet(self, from: [f32; 8]) -> [f32; 8] {
         from
+    }
+    fn put_octet(self, a: [f32; 8], to: &mut [f32; 8]) {
+        *to = a;
     }
     fn octet_halves(self, bits: [u16; 8]) -> [f32; 8] {
         bits.map(|bits| self.half(bits))

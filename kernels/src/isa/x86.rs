@@ -143,6 +143,37 @@ pub(super) fn lanes_mut(a: &mut [f32; 16], half: usize) -> &mut [f32; 8] {
         .expect("8 lanes")
 }
 
+/// Eight rows of eight 4-byte groups, transposed.
+#[inline(always)]
+pub(super) fn transpose8(r: [__m256i; 8]) -> [__m256i; 8] {
+    v!({
+        // 2x2 of dwords, then of qwords, then of halves.
+        let (mut lo, mut hi) = ([r[0]; 4], [r[0]; 4]);
+        for i in 0..4 {
+            lo[i] = _mm256_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+            hi[i] = _mm256_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+        }
+        let mut out = r;
+        for (i, x) in [lo, hi].into_iter().enumerate() {
+            let quads = [
+                (
+                    _mm256_unpacklo_epi64(x[0], x[1]),
+                    _mm256_unpacklo_epi64(x[2], x[3]),
+                ),
+                (
+                    _mm256_unpackhi_epi64(x[0], x[1]),
+                    _mm256_unpackhi_epi64(x[2], x[3]),
+                ),
+            ];
+            for (j, (a, b)) in quads.into_iter().enumerate() {
+                out[2 * i + j] = _mm256_permute2x128_si256::<0x20>(a, b);
+                out[2 * i + j + 4] = _mm256_permute2x128_si256::<0x31>(a, b);
+            }
+        }
+        out
+    })
+}
+
 /// Verbs on 32 bytes in one register, on four floats, and entry to the level.
 macro_rules! bytes_256 {
     ($features:literal) => {
@@ -251,38 +282,11 @@ macro_rules! bytes_256 {
         }
         #[inline(always)]
         fn transpose(self, r: [__m256i; 8]) -> [[u8; 32]; 8] {
-            v!({
-                // 2x2 of dwords, then of qwords, then of halves.
-                let (mut lo, mut hi) = ([r[0]; 4], [r[0]; 4]);
-                for i in 0..4 {
-                    lo[i] = _mm256_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-                    hi[i] = _mm256_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-                }
-                let quads = [
-                    [
-                        _mm256_unpacklo_epi64(lo[0], lo[1]),
-                        _mm256_unpacklo_epi64(lo[2], lo[3]),
-                    ],
-                    [
-                        _mm256_unpackhi_epi64(lo[0], lo[1]),
-                        _mm256_unpackhi_epi64(lo[2], lo[3]),
-                    ],
-                    [
-                        _mm256_unpacklo_epi64(hi[0], hi[1]),
-                        _mm256_unpacklo_epi64(hi[2], hi[3]),
-                    ],
-                    [
-                        _mm256_unpackhi_epi64(hi[0], hi[1]),
-                        _mm256_unpackhi_epi64(hi[2], hi[3]),
-                    ],
-                ];
-                let mut out = [[0; 32]; 8];
-                for (i, [a, b]) in quads.into_iter().enumerate() {
-                    store(_mm256_permute2x128_si256::<0x20>(a, b), &mut out[i]);
-                    store(_mm256_permute2x128_si256::<0x31>(a, b), &mut out[i + 4]);
-                }
-                out
-            })
+            let mut out = [[0; 32]; 8];
+            for (a, out) in transpose8(r).into_iter().zip(&mut out) {
+                store(a, out);
+            }
+            out
         }
 
         #[inline(always)]
@@ -316,8 +320,26 @@ macro_rules! bytes_256 {
             v!(_mm256_cvtepi8_epi16(_mm256_extracti128_si256::<1>(a)))
         }
         #[inline(always)]
-        fn shorts_array(self, a: __m256i) -> [i16; 16] {
-            bytemuck::cast(self.to_bytes(a))
+        fn put_shorts(self, a: __m256i, to: &mut [i16; 16]) {
+            store(a, bytemuck::cast_mut(to));
+        }
+        #[inline(always)]
+        fn transpose_shorts(self, rows: [__m256i; 8]) -> [__m256i; 8] {
+            transpose8(rows)
+        }
+        #[inline(always)]
+        fn alternate(self, a: __m256i, b: __m256i) -> __m256i {
+            v!(_mm256_blend_epi16::<0b1010_1010>(a, b))
+        }
+        #[inline(always)]
+        fn each_twice(self, a: __m256i) -> [__m256i; 2] {
+            v!([
+                _mm256_or_si256(
+                    _mm256_and_si256(a, _mm256_set1_epi32(0xffff)),
+                    _mm256_slli_epi32::<16>(a)
+                ),
+                _mm256_blend_epi16::<0b1010_1010>(_mm256_srli_epi32::<16>(a), a)
+            ])
         }
         #[inline(always)]
         fn splat_short(self, value: i16) -> __m256i {
@@ -348,6 +370,10 @@ macro_rules! bytes_256 {
             v!(_mm256_setr_ps(
                 f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]
             ))
+        }
+        #[inline(always)]
+        fn put_octet(self, a: __m256, to: &mut [f32; 8]) {
+            store_ps(a, to);
         }
         #[inline(always)]
         fn octet_halves(self, bits: [u16; 8]) -> __m256 {
