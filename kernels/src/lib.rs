@@ -27,6 +27,7 @@ mod float;
 pub mod format;
 pub mod input;
 mod isa;
+pub mod limit;
 pub mod ops;
 mod panel;
 pub mod pool;
