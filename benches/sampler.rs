@@ -3,9 +3,10 @@
 //! Two kinds of logits: `peaked`, as a trained model gives them (a few tokens hold most of the probability and the rest
 //! trails far behind), and `flat`, as random weights do (no cut takes out much, the worst case of every filter).
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use smolq::sample::{Random, SampleOptions, Sampler};
 use std::hint::black_box;
+use std::time::Duration;
 
 /// The vocabulary of SmolLM3.
 const N_VOCAB: usize = 128_256;
@@ -34,7 +35,12 @@ fn flat() -> Vec<f32> {
     (0..N_VOCAB).map(|_| noise(&mut random)).collect()
 }
 
-fn sampler(c: &mut Criterion) {
+fn main() {
+    let mut c = Criterion::default()
+        .sample_size(30)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .configure_from_args();
     let defaults = SampleOptions {
         seed: Some(3),
         ..SampleOptions::default()
@@ -100,10 +106,3 @@ fn sampler(c: &mut Criterion) {
         group.finish();
     }
 }
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default().sample_size(30).warm_up_time(std::time::Duration::from_millis(300)).measurement_time(std::time::Duration::from_secs(1));
-    targets = sampler
-}
-criterion_main!(benches);
