@@ -1,8 +1,10 @@
 //! The command line: what was typed (`args`) becomes calls on the library. Text goes to stdout, everything else to stderr.
 
 mod args;
+mod bench;
 mod cpu;
 mod inspect;
+mod interrupt;
 mod load;
 mod logits;
 mod memory;
@@ -33,6 +35,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Tokenize(args) => tokens::tokenize(&args),
         Command::Detokenize(args) => tokens::detokenize(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Cpu => cpu::run(),
         Command::Synth(args) => synth::run(&args),
         Command::Completions { shell } => {

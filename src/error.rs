@@ -45,6 +45,9 @@ pub enum Error {
     /// The system refuses memory or threads.
     #[error("{0}")]
     Resources(String),
+    /// Ctrl-C came before everything was done.
+    #[error("{0}")]
+    Interrupted(String),
     /// Reading or writing failed.
     #[error("{}: {source}", path.display())]
     Io {

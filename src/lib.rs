@@ -23,10 +23,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod catalogue;
 pub mod cli;
 pub mod error;
 pub mod generate;
+pub mod machine;
 pub mod model;
 pub mod sample;
 pub mod synth;

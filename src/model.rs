@@ -6,6 +6,7 @@
 //! * `rope`: the angles.
 //! * `cache`: keys and values of the tokens seen.
 //! * `forward`: one region of parallel steps for any number of tokens.
+//! * [`Profile`]: time by kind of step.
 //! * [`Session`]: a conversation with a model: its cache, its threads, its scratch.
 //!
 //! Nothing here knows text, files on disk (beyond what the GGUF crate hands out), a terminal or a server.
@@ -14,6 +15,7 @@ mod arch;
 mod cache;
 mod config;
 mod forward;
+mod profile;
 mod rope;
 mod session;
 mod weights;
@@ -21,6 +23,7 @@ mod weights;
 pub use arch::{ARCHS, Arch};
 pub use cache::KvType;
 pub use config::{Config, RopeConfig, RopeOptions, RopeScaling};
+pub use profile::{Profile, Step};
 pub use session::{Session, SessionMemory, SessionOptions};
 pub use weights::{Layer, Linear, Norm};
 

@@ -285,6 +285,22 @@ impl Gguf {
         TensorData { bytes, range }
     }
 
+    /// The bytes from the first to the last tensor of each file: one piece for each that has tensors.
+    pub fn tensor_data(&self) -> impl Iterator<Item = TensorData> + '_ {
+        (0..).zip(&self.shards).filter_map(|(i, shard)| {
+            let ranges = || {
+                let of_shard = self.tensors.iter().filter(move |t| t.shard == i);
+                of_shard.map(TensorInfo::range)
+            };
+            let start = ranges().map(|range| range.start).min()?;
+            let end = ranges().map(|range| range.end).max()?;
+            Some(TensorData {
+                bytes: shard.bytes.clone(),
+                range: start..end,
+            })
+        })
+    }
+
     /// Asks the system to begin reading the files now, while the caller does something else. For mapped files that are not in
     /// the page cache; otherwise it does nothing.
     pub fn will_need(&self) {

@@ -75,6 +75,14 @@ fn all_parts_are_opened_from_the_first() {
         assert_eq!(tensor.shard, u32::from(no));
         assert_eq!(*gguf.data(tensor), [no; 10]);
     }
+    // All of a part in one piece: two tensors of ten bytes, the second at the next multiple of the alignment.
+    let pieces: Vec<_> = gguf.tensor_data().collect();
+    assert_eq!(pieces.len(), 3);
+    for (no, piece) in (0..).zip(&pieces) {
+        assert_eq!(piece.len(), (32 << no) + 10);
+        let ends = piece[..10].iter().chain(&piece[32 << no..]);
+        assert!(ends.copied().all(|byte| byte == no));
+    }
     assert!(gguf.unchanged());
     std::fs::OpenOptions::new()
         .write(true)
@@ -93,7 +101,8 @@ fn a_single_part_is_a_whole() {
         .set("split.no", 0u16)
         .write_file(&path)
         .unwrap();
-    assert_eq!(open(&path).unwrap().shards(), 1);
+    let gguf = open(&path).unwrap();
+    assert_eq!((gguf.shards(), gguf.tensor_data().count()), (1, 0));
 }
 
 #[test]

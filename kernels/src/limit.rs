@@ -84,8 +84,8 @@ const GROUPS: usize = 64;
 const LARGEST: u8 = 15;
 /// Tokens of the largest tile that is tried.
 const MOST_TOKENS: usize = 12;
-/// Products of each thread and timing; some ten milliseconds at the speed of a fast core.
-const PRODUCTS: usize = 1 << 32;
+/// Products of each thread and timing: two milliseconds at the speed of a fast core, a tenth of a second on a small board.
+const PRODUCTS: usize = 1 << 30;
 
 /// 8-bit multiply-accumulates per second that all threads of `pool` reach together with operands in registers and the
 /// nearest cache, by the verb that a level has for panels: the best of several shapes and rounds.

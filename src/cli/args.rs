@@ -14,6 +14,8 @@ use std::path::PathBuf;
 const SHORT_FORMS: &[(&str, &str)] = &[
     ("-ctk", "--cache-type-k"),
     ("-ctv", "--cache-type-v"),
+    ("-oe", "--output-err"),
+    ("-pg", "--pg"),
     ("-ub", "--ubatch-size"),
 ];
 
@@ -69,6 +71,8 @@ pub(super) enum Command {
     Detokenize(DetokenizeArgs),
     /// Show what is in a model file, and what it needs.
     Inspect(InspectArgs),
+    /// Measure how fast models are here, and how fast they could be.
+    Bench(super::bench::BenchArgs),
     /// Show what this CPU can do, and which kernels are used.
     Cpu,
     /// Write a model of random weights in the shape of a real one.

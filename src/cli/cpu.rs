@@ -2,6 +2,7 @@
 
 use super::print;
 use crate::error::{Error, Result};
+use crate::machine;
 use smolq_kernels::Level;
 
 pub(super) fn run() -> Result<()> {
@@ -13,7 +14,7 @@ pub(super) fn run() -> Result<()> {
     let mut line = |text: String| out.push_str(&(text + "\n"));
     line(format!(
         "cpu:      {}",
-        name().unwrap_or_else(|| "unknown".to_owned())
+        machine::cpu_name().unwrap_or_else(|| "unknown".to_owned())
     ));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     line(format!(
@@ -43,13 +44,4 @@ pub(super) fn run() -> Result<()> {
         "chosen:   {chosen} ({reason}); every level gives the same bits"
     ));
     print(out.as_bytes())
-}
-
-/// The CPU's name as the system tells it.
-fn name() -> Option<String> {
-    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = info
-        .lines()
-        .find(|line| line.starts_with("model name") || line.starts_with("Model"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
 }

@@ -1,24 +1,6 @@
-//! What the process uses, from the system's own account.
+//! What the process uses, for people.
 
-/// The largest memory this process has held, in bytes, where the system tells.
-pub(super) fn peak() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib << 10)
-}
-
-/// Memory of this process that no file stands behind, now, in bytes.
-pub(super) fn anonymous() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib << 10)
-}
+pub(super) use crate::machine::{anonymous_memory as anonymous, peak_memory as peak};
 
 /// Bytes for people.
 pub(super) fn human(bytes: u64) -> String {

@@ -1,6 +1,7 @@
 //! `smolq run`: continue a text.
 
 use super::args::RunArgs;
+use super::interrupt::{self, INTERRUPTED};
 use super::load::{self, DEFAULT_CTX};
 use super::{memory, note, stdout_error};
 use crate::error::{Error, Result};
@@ -9,20 +10,8 @@ use crate::model::Session;
 use crate::tokenizer::{EncodeOptions, Tokenizer};
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-/// Set by Ctrl-C; a second one ends the process.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-fn catch_interrupts() {
-    // Without the handler Ctrl-C still ends the process, only less politely.
-    drop(ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    }));
-}
 
 pub(super) fn run(args: &RunArgs) -> Result<()> {
     let start = Instant::now();
@@ -39,7 +28,7 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
             session.n_ctx()
         ));
     }
-    catch_interrupts();
+    interrupt::catch();
     if let Some(prompt) = prompt {
         let outcome = answer(args, &mut session, &tokenizer, &prompt)?;
         report(args, &outcome, load_time);

@@ -24,6 +24,7 @@
 
 use super::Model;
 use super::cache::Cache;
+use super::profile::{Recorder, Step};
 use super::rope::table;
 use super::weights::Layer;
 use smolq_kernels::input::{Activations, RoundScratch};
@@ -130,12 +131,17 @@ impl Scratch {
 }
 
 /// One forward pass of `ids`, the first at position `first`; logits of `wanted` (indices into `ids`) end up in
-/// `scratch.logits`, from its first row on.
+/// `scratch.logits`, from its first row on. A `recorder` is told when each step ends.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "a pass needs all of it, and two callers would share none"
+)]
 pub(crate) fn forward(
     model: &Model,
     cache: &Cache,
     scratch: &Scratch,
     pool: &Pool,
+    recorder: Option<&Recorder>,
     ids: &[u32],
     first: usize,
     wanted: Range<usize>,
@@ -146,7 +152,11 @@ pub(crate) fn forward(
         level: model.level,
         n: ids.len(),
         first,
+        recorder,
     };
+    if let Some(recorder) = recorder {
+        recorder.begin();
+    }
     pool.run(|team| {
         pass.embed(team, ids);
         for (il, (layer, cache)) in model.weights.layers.iter().zip(&cache.layers).enumerate() {
@@ -168,9 +178,17 @@ struct Pass<'a> {
     level: Level,
     n: usize,
     first: usize,
+    recorder: Option<&'a Recorder>,
 }
 
 impl Pass<'_> {
+    /// Notes that a step has ended; called after its barrier.
+    fn ended(&self, team: &Team<'_>, step: Step) {
+        if let Some(recorder) = self.recorder.filter(|_| team.index() == 0) {
+            recorder.end(step);
+        }
+    }
+
     /// `x = embedding[id]`, and the angles of each position.
     fn embed(&self, team: &Team<'_>, ids: &[u32]) {
         let embedding = self.model.weights.embedding.matrix();
@@ -184,6 +202,7 @@ impl Pass<'_> {
                     .write(self.first + t, &mut angles);
             }
         });
+        self.ended(team, Step::Embed);
     }
 
     /// Adds what the step before gave (`delta` and its bias) to the residual, norms it and rounds it.
@@ -213,6 +232,7 @@ impl Pass<'_> {
             }
         });
         drop(deltas);
+        self.ended(team, Step::Norm);
     }
 
     /// One step: matrices that share their inputs.
@@ -232,7 +252,9 @@ impl Pass<'_> {
                 layer.v.product(&s.v),
             ],
         );
+        self.ended(team, Step::Qkv);
         self.rotate_and_store(team, layer, cache);
+        self.ended(team, Step::RopeStore);
 
         let (keys, values) = cache.read();
         let queries = s.q.read();
@@ -264,6 +286,7 @@ impl Pass<'_> {
             attend(self.level, &job, &mut own.attend, &mut out);
         });
         drop((keys, values, queries));
+        self.ended(team, Step::Attention);
 
         let heads = s.heads.read();
         team.split(self.n, Activations::granule(self.n), |tokens| {
@@ -279,6 +302,7 @@ impl Pass<'_> {
         });
         drop(heads);
         self.matmul(team, &s.attended, &[layer.o.product(&s.delta)]);
+        self.ended(team, Step::AttentionOutput);
     }
 
     /// Queries by token, in place; keys and values by KV head, into the cache.
@@ -367,6 +391,7 @@ impl Pass<'_> {
             &s.normed,
             &[layer.gate.product(&s.gate.floats), layer.up.product(&s.up)],
         );
+        self.ended(team, Step::GateUp);
         let up = s.up.read();
         let activate = |gate: &mut [f32], up: &[f32], at: Range<usize>| {
             if let Some(bias) = &layer.gate.bias {
@@ -399,7 +424,9 @@ impl Pass<'_> {
             });
         }
         drop(up);
+        self.ended(team, Step::SwiGlu);
         self.matmul(team, &s.gate, &[layer.down.product(&s.delta)]);
+        self.ended(team, Step::Down);
     }
 
     fn logits(&self, team: &Team<'_>, wanted: Range<usize>) {
@@ -428,6 +455,7 @@ impl Pass<'_> {
             }
         });
         drop(deltas);
+        self.ended(team, Step::Norm);
         if wanted.is_empty() {
             return;
         }
@@ -447,6 +475,7 @@ impl Pass<'_> {
                 }
             });
         }
+        self.ended(team, Step::Logits);
     }
 
     fn own(&self, team: &Team<'_>) -> MutexGuard<'_, Own> {

@@ -3,6 +3,7 @@
 use super::Model;
 use super::cache::{Cache, KvType};
 use super::forward::{Scratch, forward};
+use super::profile::{Profile, Recorder};
 use crate::error::{Error, Result};
 use smolq_kernels::Pool;
 use smolq_kernels::Ref;
@@ -56,6 +57,7 @@ pub struct Session {
     n_ctx: usize,
     n_ubatch: usize,
     tokens: Vec<u32>,
+    recorder: Option<Recorder>,
 }
 
 impl Session {
@@ -93,6 +95,7 @@ impl Session {
             n_ctx,
             n_ubatch: options.n_ubatch,
             tokens: Vec::new(),
+            recorder: None,
         })
     }
 
@@ -132,6 +135,21 @@ impl Session {
     /// The tokens held.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
+    }
+
+    /// The threads, for measuring what they can do.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Records from now on, or no longer, where the time of forward passes goes. It costs some microseconds a pass.
+    pub fn set_profiling(&mut self, on: bool) {
+        self.recorder = on.then(Recorder::new);
+    }
+
+    /// What was recorded since the last call; `None` if nothing is.
+    pub fn take_profile(&mut self) -> Option<Profile> {
+        self.recorder.as_ref().map(Recorder::take)
     }
 
     /// Forgets all but the first `n` tokens.
@@ -236,6 +254,7 @@ impl Session {
             &self.cache,
             &self.scratch,
             &self.pool,
+            self.recorder.as_ref(),
             ids,
             self.tokens.len(),
             wanted,
