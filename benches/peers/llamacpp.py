@@ -33,6 +33,8 @@ import time
 
 PACKAGE = "@node-llama-cpp/linux-x64"
 VERSION = "3.22.1"
+# What that version holds.
+RELEASE = "llama.cpp 0.5.0"
 ARCHIVE = f"node-llama-cpp-linux-x64-{VERSION}.tgz"
 SHA256 = "0d953e1503d5ab4608d8ed5b739132308c81ac05ffeb760d2a7f30e08a9f90e0"
 FOLDER = "package/bins/linux-x64"
