@@ -17,12 +17,23 @@ struct Mix {
     base: TensorType,
     /// The output matrix, or the embedding where it serves as one.
     output: TensorType,
-    /// `attn_v` and `ffn_down` of the layers that are quantized more finely.
+    /// The parts of a layer that are quantized more finely.
     fine: TensorType,
+    /// Which layers and parts those are.
+    finer: Finer,
 }
 
-/// The mixes that `llama-quantize` calls by these names. The K mixes quantize the value and down projections of the first
-/// and last eighth of the layers, and of every third between, more finely, and the output matrix in 6 bits.
+/// What a mix quantizes more finely.
+#[derive(Clone, Copy, PartialEq)]
+enum Finer {
+    /// `attn_v` and `ffn_down` of the first and last eighth of the layers, and of every third between.
+    Some,
+    /// `attn_v`, `ffn_down` and `attn_output` of all layers.
+    All,
+}
+
+/// The mixes that `llama-quantize` calls by these names, but for the two or three layers that some begin with in 5 bits. The
+/// output matrix is quantized in 6 bits where the rest has fewer.
 fn mix(name: &str) -> Option<Mix> {
     use TensorType::*;
     let (file_type, base, output, fine) = match name.to_ascii_uppercase().as_str() {
@@ -35,28 +46,34 @@ fn mix(name: &str) -> Option<Mix> {
         "Q5_0" => (8, Q5_0, Q6_K, Q5_0),
         "Q5_1" => (9, Q5_1, Q6_K, Q5_1),
         "Q3_K_S" => (11, Q3_K, Q6_K, Q3_K),
+        "Q3_K_M" => (12, Q3_K, Q6_K, Q4_K),
         "Q4_K_S" => (14, Q4_K, Q6_K, Q4_K),
         "Q4_K_M" => (15, Q4_K, Q6_K, Q6_K),
         "Q5_K_S" => (16, Q5_K, Q6_K, Q5_K),
         "Q5_K_M" => (17, Q5_K, Q6_K, Q6_K),
         "Q6_K" => (18, Q6_K, Q6_K, Q6_K),
-        "Q2_K" => (10, Q2_K, Q6_K, Q2_K),
+        "Q2_K" => (10, Q2_K, Q6_K, Q3_K),
         "IQ4_NL" => (25, IQ4_NL, Q6_K, IQ4_NL),
         "IQ4_XS" => (30, IQ4_XS, Q6_K, IQ4_XS),
         _ => return None,
+    };
+    let finer = match base {
+        Q2_K | Q3_K => Finer::All,
+        _ => Finer::Some,
     };
     Some(Mix {
         file_type,
         base,
         output,
         fine,
+        finer,
     })
 }
 
 /// Names that [`write()`] takes.
 pub const MIXES: &[&str] = &[
     "F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S",
-    "Q4_1", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K_S", "Q2_K",
+    "Q4_1", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K_M", "Q3_K_S", "Q2_K",
 ];
 
 /// The type to use for rows of `cols`: super-blocks need whole ones, so narrower blocks stand in, as `llama-quantize` does.
@@ -110,13 +127,15 @@ fn plan(shape: &Shape, mix: &Mix) -> Vec<Plan> {
     }
     let n = shape.n_layer;
     for il in 0..n {
-        let finer = il < n / 8 || il >= 7 * n / 8 || (il - n / 8) % 3 == 2;
+        let all = mix.finer == Finer::All;
+        let finer = all || il < n / 8 || il >= 7 * n / 8 || (il - n / 8) % 3 == 2;
         let fine = if finer { mix.fine } else { mix.base };
+        let output = if all { mix.fine } else { mix.base };
         let name = |part: &str| format!("blk.{il}.{part}.weight");
         matrix(name("attn_q"), mix.base, n_embd, n_q);
         matrix(name("attn_k"), mix.base, n_embd, n_kv);
         matrix(name("attn_v"), fine, n_embd, n_kv);
-        matrix(name("attn_output"), mix.base, n_q, n_embd);
+        matrix(name("attn_output"), output, n_q, n_embd);
         matrix(name("ffn_gate"), mix.base, n_embd, n_ff);
         matrix(name("ffn_up"), mix.base, n_embd, n_ff);
         matrix(name("ffn_down"), fine, n_ff, n_embd);

@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 /// Changes when [`synth`] writes other files than before, so that old ones are not taken for new.
-const GENERATION: u32 = 1;
+const GENERATION: u32 = 2;
 /// The seed of the weights.
 const SEED: u64 = 1;
 

@@ -11,6 +11,7 @@
 //! ([`Random`]), exp and log come from a pure-Rust library, sums are taken in a fixed order, and each token
 //! takes exactly one draw. A greedy token takes none.
 
+mod exp;
 mod filter;
 mod penalties;
 mod random;
@@ -178,58 +179,72 @@ impl Sampler {
                 why,
             });
         }
-        if !all_finite(logits)
-            && let Some(token) = logits.iter().position(|value| !value.is_finite())
-        {
-            let (token, value) = (token as u32, logits[token]);
-            return Err(Error::NonFinite { token, value });
+        let Self {
+            options,
+            random,
+            penalties,
+            scores,
+            candidates,
+            ..
+        } = self;
+        let as_they_are = options.logit_bias.is_empty() && penalties.is_idle();
+        if as_they_are && options.temp == 0.0 {
+            // One pass finds the best and what is broken.
+            return match best(logits, |logit| !logit.is_finite()) {
+                Ok(found) => found.ok_or_else(nothing_left),
+                Err(token) => Err(non_finite(logits, token)),
+            };
         }
-        self.scores.copy_from_slice(logits);
-        self.adjust()?;
-
-        let options = &self.options;
+        if let Some(token) = first_non_finite(logits) {
+            return Err(non_finite(logits, token));
+        }
+        let scores = if as_they_are {
+            logits
+        } else {
+            scores.copy_from_slice(logits);
+            adjust(options, penalties, scores)?;
+            &*scores
+        };
         if options.temp == 0.0 {
-            return best(&self.scores).ok_or_else(nothing_left);
+            return best(scores, |_| false)
+                .ok()
+                .flatten()
+                .ok_or_else(nothing_left);
         }
         let top_k = usize::try_from(options.top_k).unwrap_or(0);
-        if !self.candidates.fill(&self.scores, top_k) {
+        if !candidates.fill(scores, top_k) {
             return Err(nothing_left());
         }
-        self.candidates.typical(options.typical);
-        self.candidates.top_p(options.top_p);
-        self.candidates.min_p(options.min_p);
-        Ok(self.candidates.draw(options.temp, self.random.next_unit()))
+        candidates.typical(scores, options.typical);
+        candidates.top_p(scores, options.top_p);
+        candidates.min_p(scores, options.min_p);
+        Ok(candidates.draw(scores, options.temp, random.next_unit()))
     }
+}
 
-    /// Bias and penalties. A finite score may overflow here; that is told as what it is.
-    fn adjust(&mut self) -> Result<()> {
-        for &(id, bias) in &self.options.logit_bias {
-            let score = &mut self.scores[id as usize];
-            *score += bias;
-            if score.is_nan()
-                || *score == f32::INFINITY
-                || (*score == f32::NEG_INFINITY && bias.is_finite())
-            {
-                // Two biases on one token: once forbidden, it stays so.
-                if *score == f32::NEG_INFINITY && self.forbids(id) {
-                    continue;
-                }
-                let (token, value) = (id, self.scores[id as usize]);
-                return Err(Error::NonFinite { token, value });
-            }
-        }
-        match self.penalties.apply(&mut self.scores) {
-            Some(token) => Err(Error::NonFinite {
-                token,
-                value: self.scores[token as usize],
-            }),
-            None => Ok(()),
+/// Bias and penalties. A finite score may overflow here; that is told as what it is.
+fn adjust(options: &SampleOptions, penalties: &Penalties, scores: &mut [f32]) -> Result<()> {
+    let forbids = |id| options.logit_bias.contains(&(id, f32::NEG_INFINITY));
+    for &(id, bias) in &options.logit_bias {
+        let score = &mut scores[id as usize];
+        *score += bias;
+        let overflowed = score.is_nan()
+            || *score == f32::INFINITY
+            || (*score == f32::NEG_INFINITY && bias.is_finite());
+        // Two biases on one token: once forbidden, it stays so.
+        if overflowed && !(*score == f32::NEG_INFINITY && forbids(id)) {
+            return Err(non_finite(scores, id));
         }
     }
-
-    fn forbids(&self, id: u32) -> bool {
-        self.options.logit_bias.contains(&(id, f32::NEG_INFINITY))
+    match penalties.apply(scores) {
+        Some(id) => Err(non_finite(scores, id)),
+        None => Ok(()),
     }
+}
+
+fn non_finite(scores: &[f32], token: u32) -> Error {
+    let value = scores[token as usize];
+    Error::NonFinite { token, value }
 }
 
 fn nothing_left() -> Error {
@@ -239,40 +254,40 @@ fn nothing_left() -> Error {
     }
 }
 
-/// Whether no value is NaN or infinite. All exponent bits are set in exactly those; the lanes let the compiler
-/// look at many values at once.
-fn all_finite(values: &[f32]) -> bool {
-    const EXPONENT: u32 = 0x7f80_0000;
-    let hit = |value: f32| u32::from(value.to_bits() & EXPONENT == EXPONENT);
-    let (chunks, tail) = values.as_chunks::<16>();
-    let mut hits = [0; 16];
-    for chunk in chunks {
-        for (lane, &value) in hits.iter_mut().zip(chunk) {
-            *lane |= hit(value);
-        }
-    }
-    hits.iter().all(|&lane| lane == 0) && tail.iter().all(|&value| hit(value) == 0)
+/// How many scores are looked at at once: most blocks hold nothing of interest.
+const BLOCK: usize = 64;
+
+/// The token of the first value that is NaN or infinite.
+fn first_non_finite(values: &[f32]) -> Option<u32> {
+    let broken = |value: &f32| !value.is_finite();
+    let block = values
+        .chunks(BLOCK)
+        .position(|block| block.iter().fold(false, |any, value| any | broken(value)))?;
+    let at = values[block * BLOCK..].iter().position(broken)?;
+    Some((block * BLOCK + at) as u32)
 }
 
-/// The best score's token, the smallest id of equals; none if all are at minus infinity.
-fn best(scores: &[f32]) -> Option<u32> {
+/// The best score's token, the smallest id of equals; none if all are at minus infinity. The error is the first token
+/// whose score is broken.
+fn best(scores: &[f32], broken: impl Fn(f32) -> bool) -> std::result::Result<Option<u32>, u32> {
     let mut best = f32::NEG_INFINITY;
     let mut found = None;
-    for (block, values) in scores.chunks(64).enumerate() {
-        // Most blocks hold no new best: that is one comparison of the whole.
-        if !values
-            .iter()
-            .fold(false, |any, &score| any | (score > best))
-        {
+    for (block, values) in scores.chunks(BLOCK).enumerate() {
+        let interest = |any, &score: &f32| any | (score > best) | broken(score);
+        if !values.iter().fold(false, interest) {
             continue;
         }
         for (i, &score) in values.iter().enumerate() {
+            let token = (block * BLOCK + i) as u32;
+            if broken(score) {
+                return Err(token);
+            }
             if score > best {
-                (best, found) = (score, Some((block * 64 + i) as u32));
+                (best, found) = (score, Some(token));
             }
         }
     }
-    found
+    Ok(found)
 }
 
 #[cfg(test)]

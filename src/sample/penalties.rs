@@ -57,6 +57,11 @@ impl Penalties {
         *self.counts.entry(id).or_default() += 1;
     }
 
+    /// Whether there is nothing to change.
+    pub(super) fn is_idle(&self) -> bool {
+        self.counts.is_empty()
+    }
+
     /// Changes the scores of the tokens remembered; returns one that is no longer a number to sample with.
     pub(super) fn apply(&self, scores: &mut [f32]) -> Option<u32> {
         let mut broken = None;
