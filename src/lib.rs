@@ -29,6 +29,7 @@ pub mod error;
 pub mod generate;
 pub mod model;
 pub mod sample;
+pub mod speculate;
 pub mod synth;
 pub mod tokenizer;
 
