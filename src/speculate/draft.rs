@@ -88,9 +88,9 @@ impl DraftModel {
         }
     }
 
-    /// Tokens of a text of that length that it has not read.
-    pub(super) fn behind(&self, len: usize) -> usize {
-        len.saturating_sub(self.agreed).max(1)
+    /// Tokens before the last one of a text of that length that it has not read.
+    pub(super) fn missed(&self, len: usize) -> usize {
+        len.saturating_sub(self.agreed + 1)
     }
 
     /// How many tokens it could draft after a text of that length: what its own context has room for.

@@ -227,11 +227,11 @@ impl Speculator {
             Some((Source::Model, n)) => {
                 if let Some(model) = &mut self.model {
                     let text = self.index.tokens();
-                    let tokens = model.behind(text.len()) + n - 1;
+                    let missed = model.missed(text.len());
                     let start = Instant::now();
                     model.draft(text, n, &mut self.drafts)?;
                     let time = start.elapsed();
-                    self.pace.drafted(tokens, time);
+                    self.pace.drafted(missed, n, time);
                     self.drafting = Some(time);
                 }
             }
@@ -254,7 +254,7 @@ impl Speculator {
                 return Some((Source::Ngram(found), most, f64::INFINITY));
             }
             let class = |i| evidence::of_match(found.len + i);
-            let plan = self.pace.plan(most, class, 0)?;
+            let plan = self.pace.plan(most, class, None)?;
             Some((Source::Ngram(found), plan.drafts, plan.gain))
         });
         let len = self.index.tokens().len();
@@ -265,7 +265,7 @@ impl Speculator {
             }
             let plan = self
                 .pace
-                .plan(most, |_| evidence::MODEL, model.behind(len))?;
+                .plan(most, |_| evidence::MODEL, Some(model.missed(len)))?;
             Some((Source::Model, plan.drafts, plan.gain))
         });
         // Of equals the n-grams, which are free.

@@ -6,7 +6,9 @@
 //!
 //! * **Times** ([`Times`]) are measured, for each number of tokens on its own: kernels have steps where they change their
 //!   ways, and no formula knows them. Other programs only ever make a pass slower, so the time of a size is the shortest of
-//!   its last few, believed from the second on. Sizes not measured lately lie between (or past) those that are.
+//!   the last two spans of passes, believed from the second measurement on. The spans are the same for all sizes, and long:
+//!   times are compared with each other, and must not be those of a quiet moment against those of a busy one. Sizes not
+//!   measured lately lie between (or past) those that are.
 //! * **Chances** ([`Chances`]) are counted, by class of evidence: after a match of 2 tokens a draft is right far more seldom
 //!   than after one of 30. What n-grams would have drafted is judged at every token, drafted or not, so a text that begins
 //!   to quote is noticed at no cost. A draft model is judged when it drafts. Old counts fade.
@@ -19,12 +21,10 @@
 use super::evidence::{CLASSES, MODEL, PRIOR};
 use std::time::Duration;
 
-/// Passes of one size that are kept. The shortest counts.
-const KEPT: usize = 4;
 /// Passes of one size before its time is believed: one may be disturbed.
-const BELIEVED: usize = 2;
-/// Passes after which a size that did not come up must be measured anew.
-const STALE: u64 = 256;
+const BELIEVED: u32 = 2;
+/// Passes in a span. What was not measured in this span or the one before must be measured anew.
+const SPAN: u64 = 128;
 /// Passes after which a plain one is made, to know what drafting is measured against.
 const REFRESH: u64 = 64;
 /// What another token is taken to add to a pass before any pass of several is measured, in passes of one token. On the
@@ -35,6 +35,8 @@ const ANOTHER_TOKEN: f64 = 0.25;
 const HOPE: f64 = 0.9;
 /// What a draft model is taken to need for a token before it is measured, in passes of one token.
 const DRAFT_TOKEN: f64 = 0.125;
+/// What a token that a draft model has missed takes it, in drafts: those are read together.
+const MISSED_TOKEN: f64 = 0.25;
 /// How much better than plain decoding a pass must promise to be.
 const MARGIN: f64 = 1.05;
 /// Weight of the chance that is assumed at first, in drafts; it never fades.
@@ -46,29 +48,65 @@ const PURSE: f64 = 1.0;
 const PURSE_FULL: f64 = 8.0;
 const PURSE_TRICKLE: f64 = 1.0 / 64.0;
 
-/// The shortest of the last few times of one thing.
-#[derive(Clone, Copy, Debug, Default)]
+/// The shortest time of one thing in a span, and how often it was measured there.
+#[derive(Clone, Copy, Debug)]
+struct Shortest {
+    seconds: f64,
+    count: u32,
+}
+
+impl Shortest {
+    const NONE: Shortest = Shortest {
+        seconds: f64::INFINITY,
+        count: 0,
+    };
+}
+
+/// Times of one thing in a span and the one before.
+#[derive(Clone, Copy, Debug)]
 struct Recent {
-    seconds: [f64; KEPT],
-    count: usize,
+    now: Shortest,
+    before: Shortest,
+    /// Number of the span that `now` is about.
+    span: u64,
     /// When it was measured last, in passes.
     seen: u64,
 }
 
 impl Recent {
-    fn record(&mut self, seconds: f64, now: u64) {
-        if now - self.seen > STALE {
-            self.count = 0;
+    const NEVER: Recent = Recent {
+        now: Shortest::NONE,
+        before: Shortest::NONE,
+        span: 0,
+        seen: 0,
+    };
+
+    /// The same at pass number `now`, which may be in a later span.
+    fn at(mut self, now: u64) -> Recent {
+        let span = now / SPAN;
+        if span != self.span {
+            self.before = match span - self.span {
+                1 => self.now,
+                _ => Shortest::NONE,
+            };
+            self.now = Shortest::NONE;
+            self.span = span;
         }
-        self.seconds[self.count % KEPT] = seconds;
-        self.count += 1;
+        self
+    }
+
+    fn record(&mut self, seconds: f64, now: u64) {
+        *self = self.at(now);
+        self.now.seconds = self.now.seconds.min(seconds);
+        self.now.count += 1;
         self.seen = now;
     }
 
-    /// The time in seconds, once it is believed.
-    fn shortest(&self) -> Option<f64> {
-        let kept = &self.seconds[..self.count.min(KEPT)];
-        (self.count >= BELIEVED).then(|| kept.iter().copied().fold(f64::INFINITY, f64::min))
+    /// The time in seconds as known at pass number `now`, if it is believed.
+    fn shortest(self, now: u64) -> Option<f64> {
+        let Recent { now, before, .. } = self.at(now);
+        let believed = now.count + before.count >= BELIEVED;
+        believed.then(|| now.seconds.min(before.seconds))
     }
 }
 
@@ -85,48 +123,41 @@ impl Times {
     fn record(&mut self, tokens: usize, seconds: f64) {
         self.now += 1;
         if self.sizes.len() <= tokens {
-            self.sizes.resize(tokens + 1, Recent::default());
+            self.sizes.resize(tokens + 1, Recent::NEVER);
         }
         self.sizes[tokens].record(seconds, self.now);
     }
 
     /// Whether the time of one token must be measured before it is compared with anything.
     fn wants_one(&self) -> bool {
-        self.sizes
-            .get(1)
-            .is_none_or(|one| one.shortest().is_none() || self.now - one.seen > REFRESH)
+        self.measured(1).is_none() || self.now - self.sizes[1].seen > REFRESH
     }
 
-    /// Seconds of a pass of one token.
-    fn one(&self) -> Option<f64> {
-        self.sizes.get(1)?.shortest()
-    }
-
+    /// Seconds of a pass of `tokens`, if it was measured lately.
     fn measured(&self, tokens: usize) -> Option<f64> {
-        let recent = self.sizes.get(tokens)?;
-        recent
-            .shortest()
-            .filter(|_| tokens == 1 || self.now - recent.seen <= STALE)
+        self.sizes.get(tokens)?.shortest(self.now)
     }
 
-    /// Seconds of a pass of `tokens`; none as long as one token was not measured.
+    /// Seconds of a pass of `tokens`, never less than those of one; none if one token was not measured.
     fn of(&self, tokens: usize) -> Option<f64> {
-        let one = self.one()?;
-        if let Some(seconds) = self.measured(tokens) {
-            return Some(seconds);
-        }
+        let one = self.measured(1)?;
+        let seconds = self.measured(tokens).or_else(|| self.guess(tokens, one));
+        seconds.map(|seconds| seconds.max(one))
+    }
+
+    /// Seconds of a pass of `tokens`, more than one, by those of other passes.
+    fn guess(&self, tokens: usize, one: f64) -> Option<f64> {
         let known = |n: usize| self.measured(n).map(|seconds| (n as f64, seconds));
         let (n, below) = (1..tokens).rev().find_map(known)?;
         let more = tokens as f64 - n;
+        let hoped = ANOTHER_TOKEN * one;
         Some(match (tokens + 1..self.sizes.len()).find_map(known) {
             Some((above, seconds)) => {
                 let line = below + (seconds - below) / (above - n) * more;
                 (HOPE * line).max(below)
             }
-            None if n > 1.0 => {
-                below + ((below - one) / (n - 1.0)).clamp(0.0, ANOTHER_TOKEN * one) * more
-            }
-            None => below + ANOTHER_TOKEN * one * more,
+            None if n > 1.0 => below + ((below - one) / (n - 1.0)).clamp(0.0, hoped) * more,
+            None => below + hoped * more,
         })
     }
 }
@@ -178,7 +209,7 @@ impl Default for Pace {
     fn default() -> Pace {
         Pace {
             times: Times::default(),
-            draft_token: Recent::default(),
+            draft_token: Recent::NEVER,
             chances: Chances::default(),
             purse: PURSE,
         }
@@ -192,25 +223,26 @@ impl Pace {
     }
 
     /// The best number of drafts, at most `most`, if any is better than none. `class` gives each draft's class of evidence.
-    /// `behind` is how many tokens a draft model has to read before its first draft; 0 means that drafts cost nothing.
+    /// `missed` is how many tokens a draft model must catch up on before its first draft; with none given, drafts cost
+    /// nothing.
     pub(super) fn plan(
         &self,
         most: usize,
         class: impl Fn(usize) -> usize,
-        behind: usize,
+        missed: Option<usize>,
     ) -> Option<Plan> {
-        let one = self.times.one().filter(|_| !self.times.wants_one())?;
-        let (draft, most) = match (behind, self.draft_token.shortest()) {
-            (0, _) => (0.0, most),
-            (_, Some(seconds)) => (seconds, most),
+        let one = self.times.measured(1).filter(|_| !self.times.wants_one())?;
+        let (draft, missed, most) = match (missed, self.draft_token.shortest(self.times.now)) {
+            (None, _) => (0.0, 0, most),
+            (Some(missed), Some(seconds)) => (seconds, missed, most),
             // One to learn its time from.
-            (_, None) => (DRAFT_TOKEN * one, most.min(1)),
+            (Some(_), None) => (DRAFT_TOKEN * one, 0, most.min(1)),
         };
         let (mut best, mut reached, mut tokens) = (None, 1.0, 1.0);
         for drafts in 1..=most {
             reached *= self.chances.of(class(drafts - 1));
             tokens += reached;
-            let drafting = draft * (behind.max(1) + drafts - 1) as f64;
+            let drafting = draft * work(missed, drafts);
             let cost = (self.times.of(drafts + 1)? + drafting) / one;
             let gain = tokens / cost;
             if cost - 1.0 <= self.purse && gain > best.map_or(MARGIN, |best: Plan| best.gain) {
@@ -225,10 +257,10 @@ impl Pace {
         self.chances.record(class, right);
     }
 
-    /// Takes note of how long a draft model took for so many tokens, read or drafted.
-    pub(super) fn drafted(&mut self, tokens: usize, time: Duration) {
-        self.draft_token
-            .record(time.as_secs_f64() / tokens as f64, self.times.now);
+    /// Takes note of how long a draft model took to catch up on `missed` tokens and to make `drafts`.
+    pub(super) fn drafted(&mut self, missed: usize, drafts: usize, time: Duration) {
+        let seconds = time.as_secs_f64() / work(missed, drafts);
+        self.draft_token.record(seconds, self.times.now);
     }
 
     /// Takes note of a pass of one token and `drafts` drafts, of which the first `right` were right. `pass` is its time,
@@ -249,7 +281,9 @@ impl Pace {
         } else {
             self.chances.fade(MODEL);
         }
-        let Some(one) = self.times.one() else { return };
+        let Some(one) = self.times.measured(1) else {
+            return;
+        };
         let change = match (drafts, self.times.of(drafts + 1)) {
             (0, _) | (_, None) => PURSE_TRICKLE,
             (_, Some(pass)) => {
@@ -259,6 +293,11 @@ impl Pace {
         };
         self.purse = (self.purse + change).min(PURSE_FULL);
     }
+}
+
+/// What a draft model does, in drafts.
+fn work(missed: usize, drafts: usize) -> f64 {
+    MISSED_TOKEN * missed as f64 + drafts as f64
 }
 
 #[cfg(test)]
@@ -300,7 +339,7 @@ mod tests {
     ) -> (f64, usize) {
         let (mut said, mut time, mut last) = (0, Duration::ZERO, 0);
         while said < tokens {
-            let plan = pace.plan(16, |i| of_match(evidence + i), 0);
+            let plan = pace.plan(16, |i| of_match(evidence + i), None);
             last = plan.map_or(0, |plan| plan.drafts);
             let right = (0..last).take_while(|i| quoted(said + i)).count();
             pace.learn(last, right, machine.pass(last + 1), None);
@@ -358,7 +397,7 @@ mod tests {
         for seconds in [3.0, 1.0, 1.1] {
             times.record(1, seconds);
         }
-        assert_eq!(times.one(), Some(1.0));
+        assert_eq!(times.measured(1), Some(1.0));
         // The first passes of a size are slow by chance: one is not believed, of two the shorter is.
         times.record(5, 9.0);
         assert_eq!(times.of(5), Some(2.0));
@@ -382,11 +421,24 @@ mod tests {
             times.record(2, 5.0);
         }
         assert!(times.wants_one());
-        for _ in 0..=STALE {
+        for _ in 0..2 * SPAN {
             times.record(1, 1.0);
         }
         // Nothing but one token is known now.
         assert_eq!(times.of(3), Some(1.0 + 2.0 * ANOTHER_TOKEN));
+    }
+
+    /// Times of a busy machine are no reason to draft: those of a quiet one are compared with each other.
+    #[test]
+    fn a_busy_while_makes_no_pass_look_cheap() {
+        let mut times = Times::default();
+        for tokens in [1, 1, 8, 8] {
+            times.record(tokens, tokens as f64);
+        }
+        for _ in 0..SPAN / 2 {
+            times.record(1, 4.0);
+        }
+        assert_eq!((times.of(1), times.of(8)), (Some(1.0), Some(8.0)));
     }
 
     #[test]
@@ -398,12 +450,15 @@ mod tests {
                 pace.learn(0, 0, one, None);
             }
             // Its time is not known: one draft, to learn it.
-            assert_eq!(pace.plan(16, |_| MODEL, 1).map(|plan| plan.drafts), Some(1));
+            assert_eq!(
+                pace.plan(16, |_| MODEL, Some(0)).map(|plan| plan.drafts),
+                Some(1)
+            );
             for _ in 0..10 {
-                pace.drafted(1, draft);
+                pace.drafted(0, 1, draft);
                 pace.learn(1, 1, one * 5 / 4, Some(draft));
             }
-            pace.plan(16, |_| MODEL, 1).map(|plan| plan.drafts)
+            pace.plan(16, |_| MODEL, Some(0)).map(|plan| plan.drafts)
         };
         assert!(drafts(2) > Some(2), "{:?}", drafts(2));
         assert_eq!(drafts(40), None);
@@ -415,10 +470,12 @@ mod tests {
         let one = Duration::from_millis(40);
         let mut tried = 0;
         for _ in 0..400 {
-            let drafts = pace.plan(4, |_| MODEL, 1).map_or(0, |plan| plan.drafts);
+            let drafts = pace
+                .plan(4, |_| MODEL, Some(0))
+                .map_or(0, |plan| plan.drafts);
             tried += usize::from(drafts > 0);
             if drafts > 0 {
-                pace.drafted(drafts, one / 20 * drafts as u32);
+                pace.drafted(0, drafts, one / 20 * drafts as u32);
             }
             let drafting = (drafts > 0).then_some(one / 20 * drafts as u32);
             pace.learn(drafts, 0, one + one / 4 * drafts as u32, drafting);
