@@ -7,6 +7,7 @@
 use crate::error::{Error, Result};
 use crate::model::Session;
 use crate::sample::{SampleOptions, Sampler};
+use crate::speculate::{Counts, Reader, Speculator};
 use crate::tokenizer::Tokenizer;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -76,17 +77,35 @@ pub struct Outcome {
     pub time: Duration,
     /// The seed that was used.
     pub seed: u64,
+    /// Passes and drafts.
+    pub counts: Counts,
 }
 
-/// Runs a request.
+/// Runs a request, one token after the other.
+///
+/// # Errors
+/// As [`generate_ahead`].
+pub fn generate(
+    session: &mut Session,
+    tokenizer: &Tokenizer,
+    request: &Request,
+    cancel: &AtomicBool,
+    on_event: &mut dyn FnMut(Event<'_>) -> Result<()>,
+) -> Result<Outcome> {
+    let speculator = &mut Speculator::off();
+    generate_ahead(session, speculator, tokenizer, request, cancel, on_event)
+}
+
+/// Runs a request, reading ahead what the speculator drafts. The answer is that of [`generate`], only sooner.
 ///
 /// `cancel` is looked at between tokens and between passes of the prompt.
 ///
 /// # Errors
 /// If the request makes no sense, the prompt does not fit the context, the model's output is not finite, or `on_event` fails.
 /// The session then holds what was read.
-pub fn generate(
+pub fn generate_ahead(
     session: &mut Session,
+    speculator: &mut Speculator,
     tokenizer: &Tokenizer,
     request: &Request,
     cancel: &AtomicBool,
@@ -121,6 +140,9 @@ pub fn generate(
         .count();
     let cached = known.min(request.prompt.len().saturating_sub(1));
     session.truncate(cached);
+    if speculator.most() > 0 {
+        session.reserve(speculator.most() + 1)?;
+    }
 
     let start = Instant::now();
     let rest = &request.prompt[cached..];
@@ -143,6 +165,9 @@ pub fn generate(
     if let Some(error) = failed {
         return Err(error);
     }
+    if first.is_some() {
+        speculator.begin(&request.prompt, cancel)?;
+    }
     let mut outcome = Outcome {
         reason: if cancel.load(Ordering::Relaxed) {
             StopReason::Cancelled
@@ -155,6 +180,7 @@ pub fn generate(
         tokens: 0,
         time: Duration::ZERO,
         seed: sampler.seed(),
+        counts: Counts::default(),
     };
     let Some(mut id) = first else {
         return Ok(outcome);
@@ -163,6 +189,7 @@ pub fn generate(
     let start = Instant::now();
     let mut stream = tokenizer.stream(request.special);
     let mut stops = Stops::new(&request.stop);
+    let mut reader = Reader::new(session, speculator);
     outcome.reason = loop {
         if tokenizer.is_eog(id) && !request.ignore_eos {
             break StopReason::EndOfText;
@@ -185,14 +212,14 @@ pub fn generate(
         if cancel.load(Ordering::Relaxed) {
             break StopReason::Cancelled;
         }
-        if session.pos() >= session.n_ctx() {
+        if reader.room() == 0 {
             break StopReason::ContextFull;
         }
-        let Some(logits) = session.prefill(&[id], &mut |_| true)? else {
-            break StopReason::Cancelled;
-        };
-        id = sampler.sample(&logits)?;
+        let wanted = request.n_predict.map_or(usize::MAX, |n| n - outcome.tokens);
+        id = reader.next(id, wanted, &mut sampler)?;
     };
+    outcome.counts = reader.counts();
+    drop(reader);
     outcome.time = start.elapsed();
     if outcome.reason != StopReason::Stop {
         let rest = stops.finish(&stream.finish());

@@ -31,6 +31,7 @@ pub mod generate;
 pub mod machine;
 pub mod model;
 pub mod sample;
+pub mod speculate;
 pub mod synth;
 pub mod tokenizer;
 

@@ -24,7 +24,7 @@ pub use arch::{ARCHS, Arch};
 pub use cache::KvType;
 pub use config::{Config, RopeConfig, RopeOptions, RopeScaling};
 pub use profile::{Profile, Step};
-pub use session::{Session, SessionMemory, SessionOptions};
+pub use session::{Logits, Session, SessionMemory, SessionOptions};
 pub use weights::{Layer, Linear, Norm};
 
 use crate::error::{Error, Result};

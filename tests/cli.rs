@@ -187,6 +187,55 @@ fn settings_that_make_no_sense_name_the_field() {
 }
 
 #[test]
+fn drafting_changes_no_answer_and_is_counted() {
+    let model = data("smollm3-f16.gguf");
+    let answer = |extra: &[&str]| {
+        let args = [
+            "run",
+            &model,
+            "-p",
+            "The old boat. The old boat",
+            "-n",
+            "40",
+        ];
+        let args = [&args[..], &["-s", "7", "--ignore-eos", "-v"], extra].concat();
+        let output = run(&args);
+        let notes = String::from_utf8_lossy(&output.stderr).into_owned();
+        (stdout(&output), notes)
+    };
+    let (plain, notes) = answer(&["--draft-ngram", "off"]);
+    assert!(
+        notes.contains("passes:               39, 0 of 0 drafted token(s) accepted"),
+        "{notes}"
+    );
+    for extra in [
+        &["--draft-ngram", "on", "--draft-max", "5"][..],
+        &["--draft-ngram=auto", "--draft-n-min", "2"],
+        &["-md", &model, "--draft", "3"],
+        &["--model-draft", &data("smollm3-q4_0.gguf")],
+    ] {
+        assert_eq!(answer(extra).0, plain, "{extra:?}");
+    }
+    let (_, notes) = answer(&["--draft-ngram", "on", "--draft-max", "5"]);
+    assert!(!notes.contains(" 0 of 0 drafted"), "{notes}");
+
+    let refused = |extra: &[&str]| run(&[&["run", &model, "-p", "a"], extra].concat());
+    fails(
+        &refused(&["-md", &data("qwen2-f16.gguf")]),
+        1,
+        &["--draft-model", "331 tokens", "320"],
+    );
+    fails(&refused(&["-md", "no-such.gguf"]), 1, &["no-such.gguf"]);
+    fails(&refused(&["--draft-max", "65"]), 1, &["--draft-max", "64"]);
+    fails(&refused(&["--draft-min", "17"]), 1, &["--draft-min", "16"]);
+    fails(
+        &refused(&["--draft-ngram", "maybe"]),
+        2,
+        &["maybe", "on, off or auto"],
+    );
+}
+
+#[test]
 fn run_prints_the_answer_alone_on_stdout() {
     let model = data("llama-f16.gguf");
     let args = [

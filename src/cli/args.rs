@@ -5,6 +5,7 @@
 
 use crate::model::{KvType, LoadOptions, RopeOptions, RopeScaling, SessionOptions};
 use crate::sample::SampleOptions;
+use crate::speculate::{Mode, SpeculateOptions};
 use clap::{Args, Parser, Subcommand};
 use smolq_gguf::OpenOptions;
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ const SHORT_FORMS: &[(&str, &str)] = &[
     ("-oe", "--output-err"),
     ("-pg", "--pg"),
     ("-ub", "--ubatch-size"),
+    ("-md", "--draft-model"),
 ];
 
 /// Rewrites [`SHORT_FORMS`], as `-ctk q8_0` or `-ctk=q8_0`.
@@ -228,6 +230,8 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) session: SessionArgs,
     #[command(flatten)]
+    pub(super) draft: DraftArgs,
+    #[command(flatten)]
     sample: SampleArgs,
     #[command(flatten)]
     pub(super) rope: RopeArgs,
@@ -296,6 +300,40 @@ impl SessionArgs {
             cache_v: self.cache.cache_type_v,
             n_ubatch: self.ubatch_size.min(self.batch_size),
             threads: self.threads.threads,
+        }
+    }
+}
+
+/// How tokens are read ahead.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Drafting (faster; the answer is the same)")]
+pub(super) struct DraftArgs {
+    /// Draft what followed the last words where they stood before: on, off, or auto (where it pays)
+    #[arg(long, env = "SMOLQ_DRAFT_NGRAM", value_name = "MODE", default_value_t = SpeculateOptions::default().ngram)]
+    draft_ngram: Mode,
+    /// A small model of the same vocabulary that drafts, where it pays [-md]
+    #[arg(
+        long,
+        alias = "model-draft",
+        env = "SMOLQ_DRAFT_MODEL",
+        value_name = "FILE"
+    )]
+    pub(super) draft_model: Option<PathBuf>,
+    /// Drafts in one pass at most; 0 turns drafting off
+    #[arg(long, visible_alias = "draft", alias = "draft-n", env = "SMOLQ_DRAFT_MAX", value_name = "N", default_value_t = SpeculateOptions::default().draft_max)]
+    draft_max: usize,
+    /// Do not try fewer drafts than this
+    #[arg(long, alias = "draft-n-min", env = "SMOLQ_DRAFT_MIN", value_name = "N", default_value_t = SpeculateOptions::default().draft_min)]
+    draft_min: usize,
+}
+
+impl DraftArgs {
+    pub(super) fn options(&self) -> SpeculateOptions {
+        SpeculateOptions {
+            ngram: self.draft_ngram,
+            draft_max: self.draft_max,
+            draft_min: self.draft_min,
+            ..SpeculateOptions::default()
         }
     }
 }
@@ -375,6 +413,7 @@ impl SampleArgs {
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
             logit_bias: self.logit_bias.clone(),
+            forced: Vec::new(),
             seed: u64::try_from(self.seed).ok(),
         }
     }

@@ -5,8 +5,9 @@ use super::interrupt::{self, INTERRUPTED};
 use super::load::{self, DEFAULT_CTX};
 use super::{memory, note, stdout_error};
 use crate::error::{Error, Result};
-use crate::generate::{Event, Outcome, Request, StopReason, generate};
+use crate::generate::{Event, Outcome, Request, StopReason, generate_ahead};
 use crate::model::Session;
+use crate::speculate::{DraftModel, Speculator};
 use crate::tokenizer::{EncodeOptions, Tokenizer};
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
     let (model, tokenizer) = load::model(&args.model.model, &args.load(), args.strict)?;
     let n_ctx = model.config().n_ctx.min(DEFAULT_CTX);
     let mut session = Session::new(Arc::clone(&model), &args.session.options(n_ctx))?;
+    let mut speculator = speculator(args, &tokenizer, session.n_ctx())?;
     let load_time = start.elapsed();
     if args.verbose {
         let level = model.level();
@@ -30,7 +32,7 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
     }
     interrupt::catch();
     if let Some(prompt) = prompt {
-        let outcome = answer(args, &mut session, &tokenizer, &prompt)?;
+        let outcome = answer(args, &mut session, &mut speculator, &tokenizer, &prompt)?;
         report(args, &outcome, load_time);
         return Ok(());
     }
@@ -51,7 +53,7 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
             continue;
         }
         INTERRUPTED.store(false, Ordering::Relaxed);
-        match answer(args, &mut session, &tokenizer, &line) {
+        match answer(args, &mut session, &mut speculator, &tokenizer, &line) {
             Ok(outcome) => report(args, &outcome, load_time),
             Err(error @ (Error::Context { .. } | Error::Request { .. })) => {
                 note(&format!("smolq: error: {error}"))
@@ -60,6 +62,19 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What drafts, with its own model where one is given.
+fn speculator(args: &RunArgs, tokenizer: &Tokenizer, n_ctx: usize) -> Result<Speculator> {
+    let draft = match &args.draft.draft_model {
+        None => None,
+        Some(path) => {
+            let (model, own) = load::model(path, &args.load(), args.strict)?;
+            let session = Session::new(model, &args.session.options(n_ctx))?;
+            Some(DraftModel::new(session, &own, tokenizer)?)
+        }
+    };
+    Speculator::new(args.draft.options(), draft)
 }
 
 /// The prompt from wherever it was given; `None` if a person is to type it.
@@ -115,6 +130,7 @@ fn unescape(text: &str) -> String {
 fn answer(
     args: &RunArgs,
     session: &mut Session,
+    speculator: &mut Speculator,
     tokenizer: &Tokenizer,
     prompt: &str,
 ) -> Result<Outcome> {
@@ -145,8 +161,9 @@ fn answer(
     }
     // Short prompts are done before a bar could be read.
     let mut bar = None;
-    let outcome = generate(
+    let outcome = generate_ahead(
         session,
+        speculator,
         tokenizer,
         &request,
         &INTERRUPTED,
@@ -205,6 +222,11 @@ fn report(args: &RunArgs, outcome: &Outcome, load: Duration) {
     note(&format!(
         "eval rate:            {:.2} tokens/s",
         rate(timed, outcome.time)
+    ));
+    let counts = outcome.counts;
+    note(&format!(
+        "passes:               {}, {} of {} drafted token(s) accepted",
+        counts.passes, counts.accepted, counts.drafted
     ));
     if let (Some(peak), Some(anonymous)) = (memory::peak(), memory::anonymous()) {
         note(&format!(

@@ -7,6 +7,7 @@ use super::profile::{Profile, Recorder};
 use crate::error::{Error, Result};
 use smolq_kernels::Pool;
 use smolq_kernels::Ref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// Logits kept at once when every row is wanted, in bytes.
@@ -58,6 +59,33 @@ pub struct Session {
     n_ubatch: usize,
     tokens: Vec<u32>,
     recorder: Option<Recorder>,
+    /// Rows of logits that the last pass gave.
+    wanted: usize,
+}
+
+/// Logits of one pass, borrowed from a session: `[rows, n_vocab]`, one row after the other.
+pub struct Logits<'a> {
+    all: Ref<'a, f32>,
+    rows: usize,
+}
+
+impl Logits<'_> {
+    /// The logits of the `row`-th token whose logits were wanted, `[n_vocab]`.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn row(&self, row: usize) -> &[f32] {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        self.all.row(row)
+    }
+}
+
+impl Deref for Logits<'_> {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        // Past these are rows of wider passes.
+        &self.all[..self.rows * self.all.row(0).len()]
+    }
 }
 
 impl Session {
@@ -96,6 +124,7 @@ impl Session {
             n_ubatch: options.n_ubatch,
             tokens: Vec::new(),
             recorder: None,
+            wanted: 0,
         })
     }
 
@@ -169,7 +198,7 @@ impl Session {
         &mut self,
         ids: &[u32],
         progress: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Option<Ref<'_, f32>>> {
+    ) -> Result<Option<Logits<'_>>> {
         self.check(ids)?;
         let mut done = 0;
         for chunk in ids.chunks(self.n_ubatch) {
@@ -187,7 +216,7 @@ impl Session {
                 return Ok(None);
             }
         }
-        Ok(Some(self.scratch.logits.read()))
+        Ok(Some(self.logits()))
     }
 
     /// Reads `ids` and hands `sink` the logits of every one, some rows of `[n_vocab]` at a time.
@@ -204,9 +233,36 @@ impl Session {
         let rows = (LOGITS_BYTES / (4 * n_vocab)).clamp(1, self.n_ubatch);
         for chunk in ids.chunks(rows) {
             self.pass(chunk, 0..chunk.len())?;
-            sink(&self.scratch.logits.read()[..chunk.len() * n_vocab])?;
+            sink(&self.logits())?;
         }
         Ok(())
+    }
+
+    /// Makes room for passes of which the logits of up to `rows` tokens are wanted, so that [`Session::read`] with any
+    /// number up to it takes no memory.
+    ///
+    /// # Errors
+    /// If memory is not to be had; the session is then as it was.
+    pub fn reserve(&mut self, rows: usize) -> Result<()> {
+        self.grow(rows, rows)
+    }
+
+    /// Reads `ids` in one pass, however many they are, and keeps the logits of every one for [`Session::logits`].
+    ///
+    /// # Errors
+    /// As [`Session::prefill`]; the session is then as it was.
+    pub fn read(&mut self, ids: &[u32]) -> Result<()> {
+        self.check(ids)?;
+        self.pass(ids, 0..ids.len())
+    }
+
+    /// What the last pass gave: of [`Session::prefill`] the logits of the last token, of [`Session::read`] those of all.
+    /// Empty before the first pass, and after [`Session::reserve`] made new room.
+    pub fn logits(&self) -> Logits<'_> {
+        Logits {
+            all: self.scratch.logits.read(),
+            rows: self.wanted,
+        }
     }
 
     fn check(&self, ids: &[u32]) -> Result<()> {
@@ -234,21 +290,28 @@ impl Session {
         Ok(())
     }
 
-    /// One forward pass.
-    fn pass(&mut self, ids: &[u32], wanted: std::ops::Range<usize>) -> Result<()> {
-        let (tokens, rows) = self.scratch.capacity();
-        if ids.len() > tokens || wanted.len() > rows {
-            // Grown to what is needed, then kept: a short prompt never pays for a long one.
-            let tokens = ids
-                .len()
-                .next_power_of_two()
-                .min(self.n_ubatch)
-                .max(ids.len())
-                .max(tokens);
-            let rows = wanted.len().max(rows);
-            self.scratch = Scratch::new(&self.model, self.pool.size(), tokens, rows)
-                .map_err(Error::Resources)?;
+    /// Makes buffers for passes of that many tokens and rows of logits, if they are not there yet.
+    fn grow(&mut self, tokens: usize, rows: usize) -> Result<()> {
+        let (had_tokens, had_rows) = self.scratch.capacity();
+        if tokens <= had_tokens && rows <= had_rows {
+            return Ok(());
         }
+        // Grown to what is needed, then kept: a short prompt never pays for a long one.
+        let tokens = tokens
+            .next_power_of_two()
+            .min(self.n_ubatch)
+            .max(tokens)
+            .max(had_tokens);
+        self.scratch = Scratch::new(&self.model, self.pool.size(), tokens, rows.max(had_rows))
+            .map_err(Error::Resources)?;
+        self.wanted = 0;
+        Ok(())
+    }
+
+    /// One forward pass.
+    fn pass(&mut self, ids: &[u32], wanted: Range<usize>) -> Result<()> {
+        self.grow(ids.len(), wanted.len())?;
+        self.wanted = wanted.len();
         forward(
             &self.model,
             &self.cache,

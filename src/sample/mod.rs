@@ -45,6 +45,9 @@ pub struct SampleOptions {
     pub frequency_penalty: f32,
     /// Added to the scores of single tokens, before everything else. Minus infinity forbids a token.
     pub logit_bias: Vec<(u32, f32)>,
+    /// Tokens that are chosen first, one after the other, whatever the logits say: a beginning that the answer must have, or
+    /// a text to be replayed. Each takes the draw and the checks that a free choice would.
+    pub forced: Vec<u32>,
     /// Decides the draws; `None` takes a fresh one, which [`Sampler::seed`] tells.
     pub seed: Option<u64>,
 }
@@ -62,13 +65,14 @@ impl Default for SampleOptions {
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
             logit_bias: Vec::new(),
+            forced: Vec::new(),
             seed: None,
         }
     }
 }
 
 impl SampleOptions {
-    /// Refuses what has no meaning, naming the field. `n_vocab` bounds the ids of `logit_bias`.
+    /// Refuses what has no meaning, naming the field. `n_vocab` bounds the ids of `logit_bias` and `forced`.
     pub fn validate(&self, n_vocab: usize) -> Result<()> {
         let refuse = |field, why: String| Err(Error::Request { field, why });
         let shares = [
@@ -122,6 +126,12 @@ impl SampleOptions {
                 );
             }
         }
+        if let Some(&id) = self.forced.iter().find(|&&id| id as usize >= n_vocab) {
+            return refuse(
+                "forced",
+                format!("token {id} is not in the vocabulary of {n_vocab}"),
+            );
+        }
         Ok(())
     }
 }
@@ -136,6 +146,8 @@ pub struct Sampler {
     /// The logits with bias and penalties, [n_vocab].
     scores: Vec<f32>,
     candidates: Candidates,
+    /// How many of the forced tokens have been chosen.
+    forced: usize,
 }
 
 impl Sampler {
@@ -149,6 +161,7 @@ impl Sampler {
             penalties: Penalties::new(options),
             scores: vec![0.0; n_vocab],
             candidates: Candidates::default(),
+            forced: 0,
             options: options.clone(),
         })
     }
@@ -168,6 +181,16 @@ impl Sampler {
     /// Logits that are not finite are an error: they mean a broken file or a broken computation, and any token
     /// drawn from them would be noise.
     pub fn sample(&mut self, logits: &[f32]) -> Result<u32> {
+        let free = self.choose(logits)?;
+        let Some(&forced) = self.options.forced.get(self.forced) else {
+            return Ok(free);
+        };
+        self.forced += 1;
+        Ok(forced)
+    }
+
+    /// The token that the logits and the random stream give.
+    fn choose(&mut self, logits: &[f32]) -> Result<u32> {
         if logits.len() != self.scores.len() {
             let why = format!(
                 "{} values for a vocabulary of {}",
@@ -357,6 +380,20 @@ mod tests {
     const RECORDED: [u32; 8] = [452, 710, 252, 253, 54, 285, 107, 278];
 
     #[test]
+    fn forced_tokens_come_first_and_change_no_later_draw() {
+        let logits: Vec<f32> = (0..50).map(|i| (i % 7) as f32).collect();
+        let draws = |forced: Vec<u32>| {
+            let options = SampleOptions { forced, ..plain(3) };
+            let mut sampler = Sampler::new(&options, 50).unwrap();
+            [0; 6].map(|_| sampler.sample(&logits).unwrap())
+        };
+        let free = draws(Vec::new());
+        let forced = draws(vec![49, 0, 1]);
+        assert_eq!(forced[..3], [49, 0, 1]);
+        assert_eq!(forced[3..], free[3..]);
+    }
+
+    #[test]
     fn what_is_refused_names_the_field() {
         type Change = fn(&mut SampleOptions);
         let cases: &[(&str, Change)] = &[
@@ -375,6 +412,7 @@ mod tests {
             }),
             ("frequency_penalty", |o| o.frequency_penalty = f32::NAN),
             ("logit_bias", |o| o.logit_bias = vec![(10, 0.0)]),
+            ("forced", |o| o.forced = vec![9, 10]),
             ("logit_bias", |o| o.logit_bias = vec![(0, f32::NAN)]),
             ("logit_bias", |o| o.logit_bias = vec![(0, f32::INFINITY)]),
         ];
@@ -475,7 +513,7 @@ mod tests {
             let options = SampleOptions {
                 temp, top_k, top_p: shares[0], min_p: shares[1], typical: shares[2],
                 repeat_penalty: penalties[0].abs() + 0.01, presence_penalty: penalties[1], frequency_penalty: penalties[2],
-                repeat_last_n: last, logit_bias: vec![(0, penalties[0])], seed: Some(seed),
+                repeat_last_n: last, logit_bias: vec![(0, penalties[0])], forced: Vec::new(), seed: Some(seed),
             };
             let mut first = Sampler::new(&options, logits.len()).unwrap();
             let mut second = first.clone();
