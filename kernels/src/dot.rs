@@ -118,18 +118,23 @@ fn super_part<I: Isa, F: Super, const T: usize>(
             part.mins[t] = isa.mac_shorts(isa.sums(0), header.mins, isa.shorts(&input[t].sums));
         }
     }
-    for i in 0..8 {
-        let codes = F::codes(isa, block, i);
+    let mut sums = [isa.spread2(isa.sums(0)); T];
+    for t in 0..T {
+        sums[t] = isa.spread2(part.sums[t]);
+    }
+    for i in 0..4 {
+        let codes = F::codes2(isa, block, i);
         for t in 0..T {
-            let x: &[i8; 32] = input[t].qs[32 * i..32 * i + 32]
-                .try_into()
-                .expect("32 values");
-            part.sums[t] = if F::SIGNED {
-                isa.mac_signed(part.sums[t], codes, x, refined[t], i)
+            let x = &input[t].qs.as_chunks::<64>().0[i];
+            sums[t] = if F::SIGNED {
+                isa.mac2_signed(sums[t], codes, x, refined[t], i)
             } else {
-                isa.mac(part.sums[t], codes, x, refined[t], i)
+                isa.mac2(sums[t], codes, x, refined[t], i)
             };
         }
+    }
+    for t in 0..T {
+        part.sums[t] = isa.narrow2(sums[t]);
     }
     part
 }

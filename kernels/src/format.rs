@@ -57,6 +57,14 @@ pub trait Codes: Format {
     const MAX: u8;
     /// Codes `32 * i .. 32 * i + 32` of the block in natural order.
     fn codes<I: Isa>(isa: I, block: &Self::Block, i: usize) -> I::Bytes;
+    /// Codes `64 * i .. 64 * i + 64` of the block in natural order, where it has that many.
+    #[inline(always)]
+    fn codes2<I: Isa>(isa: I, block: &Self::Block, i: usize) -> I::Bytes2 {
+        isa.join(
+            Self::codes(isa, block, 2 * i),
+            Self::codes(isa, block, 2 * i + 1),
+        )
+    }
 }
 
 /// A format whose 32 values share one float scale.
@@ -155,6 +163,12 @@ pub(crate) use half_headers;
 #[inline(always)]
 pub(crate) fn b32(bytes: &[u8], at: usize) -> &[u8; 32] {
     bytes[at..at + 32].try_into().expect("a range of 32 bytes")
+}
+
+/// 64 bytes of a slice.
+#[inline(always)]
+pub(crate) fn b64(bytes: &[u8], at: usize) -> &[u8; 64] {
+    bytes[at..at + 64].try_into().expect("a range of 64 bytes")
 }
 
 /// 16 bytes of a slice.

@@ -53,7 +53,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     type Quad: Copy;
     /// 64 bytes: those of two blocks.
     type Bytes2: Copy;
-    /// Partial sums of two blocks; only the total of each has a meaning.
+    /// Partial sums of 64 bytes: of two blocks, where only the total of each has a meaning, or of a super-block, where only the
+    /// whole total has one.
     type Sums2: Copy;
     /// Eight 32-bit floats: one for each row of a tile in a first block, then in a second.
     type Octet: Copy;
@@ -155,15 +156,49 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// The totals of four rows, as floats rounded to nearest even.
     fn totals(self, rows: [Self::Sums; 4]) -> Self::Quad;
 
-    // The same for two blocks of 32 at a time, where what is done once a block weighs as much as the products.
+    // The same for 64 bytes at a time.
 
     /// 64 bytes of two times 32.
     fn join(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes2;
+    /// Loads 64 bytes.
+    fn bytes2(self, from: &[u8; 64]) -> Self::Bytes2;
+    /// Low nibbles of 32 bytes, then their high nibbles.
+    fn nibbles2(self, from: &[u8; 32]) -> Self::Bytes2;
+    /// 32 bytes twice: shifted left by `A`, then by `B`, to the right where negative. Bits of neighbours may enter: mask them.
+    fn turn2<const A: i32, const B: i32>(self, from: &[u8; 32]) -> Self::Bytes2;
+    /// Each byte shifted right by `N` in 0..=7. Bits of neighbours may enter: mask them.
+    fn shr2<const N: i32>(self, a: Self::Bytes2) -> Self::Bytes2;
+    /// Bitwise and of each byte with `mask`.
+    fn and2(self, a: Self::Bytes2, mask: u8) -> Self::Bytes2;
+    /// Bitwise or.
+    fn or2(self, a: Self::Bytes2, b: Self::Bytes2) -> Self::Bytes2;
+    /// Sums whose total is that of `sums`.
+    fn spread2(self, sums: Self::Sums) -> Self::Sums2;
+    /// As [`Isa::mac`] for the `i`-th 64 values of a super-block.
+    fn mac2(
+        self,
+        sums: Self::Sums2,
+        codes: Self::Bytes2,
+        input: &[i8; 64],
+        scales: Self::Shorts,
+        i: usize,
+    ) -> Self::Sums2;
+    /// As [`Isa::mac2`] with signed codes.
+    fn mac2_signed(
+        self,
+        sums: Self::Sums2,
+        codes: Self::Bytes2,
+        input: &[i8; 64],
+        scales: Self::Shorts,
+        i: usize,
+    ) -> Self::Sums2;
+    /// Sums with the same total.
+    fn narrow2(self, sums: Self::Sums2) -> Self::Sums;
     /// Products `codes * input` of two blocks. Codes are unsigned; at most 127, unless the level is [`Isa::BIASED`].
     fn dot2(self, codes: Self::Bytes2, input: Self::Bytes2) -> Self::Sums2;
     /// As [`Isa::dot2`] with signed codes; never used where the level is [`Isa::BIASED`].
     fn dot2_signed(self, codes: Self::Bytes2, input: Self::Bytes2) -> Self::Sums2;
-    /// The totals of four rows, each with `plus` of its block added, as floats rounded to nearest even.
+    /// The totals of four rows and two blocks, each with `plus` of its block added, as floats rounded to nearest even.
     fn totals2(self, rows: [Self::Sums2; 4], plus: [i32; 2]) -> Self::Octet;
     /// Eight floats.
     fn octet(self, from: [f32; 8]) -> Self::Octet;

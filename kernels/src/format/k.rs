@@ -72,6 +72,10 @@ impl Codes for Q4K {
         };
         isa.and(nibbles, isa.splat(15))
     }
+    #[inline(always)]
+    fn codes2<I: Isa>(isa: I, block: &BlockQ4K, i: usize) -> I::Bytes2 {
+        isa.nibbles2(b32(&block.qs, 32 * i))
+    }
 }
 
 impl Super for Q4K {
@@ -137,6 +141,17 @@ impl Codes for Q6K {
             _ => isa.shr::<2>(high),
         };
         isa.or(isa.and(low, isa.splat(15)), isa.and(high, isa.splat(0x30)))
+    }
+    #[inline(always)]
+    fn codes2<I: Isa>(isa: I, block: &BlockQ6K, i: usize) -> I::Bytes2 {
+        let low = isa.bytes2(b64(&block.ql, i / 2 * 64));
+        let high = b32(&block.qh, i / 2 * 32);
+        let (low, high) = if i.is_multiple_of(2) {
+            (low, isa.turn2::<4, 2>(high))
+        } else {
+            (isa.shr2::<4>(low), isa.turn2::<0, -2>(high))
+        };
+        isa.or2(isa.and2(low, 15), isa.and2(high, 0x30))
     }
 }
 
@@ -218,6 +233,17 @@ impl Codes for Q5K {
             _ => isa.shr::<3>(high),
         };
         isa.or(isa.and(low, isa.splat(15)), isa.and(high, isa.splat(16)))
+    }
+    #[inline(always)]
+    fn codes2<I: Isa>(isa: I, block: &BlockQ5K, i: usize) -> I::Bytes2 {
+        // Bits 2 i and 2 i + 1 to bit 4.
+        let high = match i {
+            0 => isa.turn2::<4, 3>(&block.qh),
+            1 => isa.turn2::<2, 1>(&block.qh),
+            2 => isa.turn2::<0, -1>(&block.qh),
+            _ => isa.turn2::<-2, -3>(&block.qh),
+        };
+        isa.or2(isa.nibbles2(b32(&block.qs, 32 * i)), isa.and2(high, 16))
     }
 }
 

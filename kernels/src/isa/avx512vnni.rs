@@ -32,6 +32,17 @@ fn load_512<T: bytemuck::Pod>(from: &[T; 2]) -> __m512i {
     unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
 }
 
+/// Which of 16 scales each 16-bit pair of 64 products takes: for values `64 i ..`, scales `4 i` to `4 i + 3`, eight pairs each.
+static SPREAD_64: [[[i16; 16]; 2]; 4] = {
+    let mut out = [[[0; 16]; 2]; 4];
+    let mut j = 0;
+    while j < 128 {
+        out[j / 32][j / 16 % 2][j % 16] = (j / 8) as i16;
+        j += 1;
+    }
+    out
+};
+
 /// 16 lanes as two halves.
 #[inline(always)]
 fn halves(a: __m512) -> [__m256; 2] {
@@ -89,6 +100,97 @@ impl Isa for Avx512Vnni {
     #[inline(always)]
     fn join(self, a: __m256i, b: __m256i) -> __m512i {
         v!(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b))
+    }
+    #[inline(always)]
+    fn bytes2(self, from: &[u8; 64]) -> __m512i {
+        load_512::<[u8; 32]>(bytemuck::cast_ref(from))
+    }
+    #[inline(always)]
+    fn nibbles2(self, from: &[u8; 32]) -> __m512i {
+        self.and2(self.turn2::<0, -4>(from), 15)
+    }
+    #[inline(always)]
+    fn turn2<const A: i32, const B: i32>(self, from: &[u8; 32]) -> __m512i {
+        v!({
+            let both = _mm512_broadcast_i64x4(load(from));
+            let by = |left: bool| {
+                let n = |n: i32| _mm256_set1_epi16(if left { n } else { -n }.max(0) as i16);
+                _mm512_inserti64x4::<1>(_mm512_castsi256_si512(n(A)), n(B))
+            };
+            let left = if A > 0 || B > 0 {
+                _mm512_sllv_epi16(both, by(true))
+            } else {
+                both
+            };
+            if A < 0 || B < 0 {
+                _mm512_srlv_epi16(left, by(false))
+            } else {
+                left
+            }
+        })
+    }
+    #[inline(always)]
+    fn shr2<const N: i32>(self, a: __m512i) -> __m512i {
+        v!(_mm512_srl_epi16(a, _mm_cvtsi32_si128(N)))
+    }
+    #[inline(always)]
+    fn and2(self, a: __m512i, mask: u8) -> __m512i {
+        v!(_mm512_and_si512(a, _mm512_set1_epi8(mask as i8)))
+    }
+    #[inline(always)]
+    fn or2(self, a: __m512i, b: __m512i) -> __m512i {
+        v!(_mm512_or_si512(a, b))
+    }
+    #[inline(always)]
+    fn spread2(self, sums: __m256i) -> __m512i {
+        v!(_mm512_zextsi256_si512(sums))
+    }
+    #[inline(always)]
+    fn mac2(
+        self,
+        sums: __m512i,
+        codes: __m512i,
+        input: &[i8; 64],
+        scales: __m256i,
+        i: usize,
+    ) -> __m512i {
+        v!({
+            let pairs = _mm512_maddubs_epi16(codes, load_512::<[i8; 32]>(bytemuck::cast_ref(input)));
+            let spread = _mm512_permutexvar_epi16(
+                load_512::<[i16; 16]>(&SPREAD_64[i]),
+                _mm512_castsi256_si512(scales),
+            );
+            _mm512_dpwssd_epi32(sums, pairs, spread)
+        })
+    }
+    #[inline(always)]
+    fn mac2_signed(
+        self,
+        sums: __m512i,
+        codes: __m512i,
+        input: &[i8; 64],
+        scales: __m256i,
+        i: usize,
+    ) -> __m512i {
+        v!({
+            // The sign of a code goes to its input.
+            let x = load_512::<[i8; 32]>(bytemuck::cast_ref(input));
+            let negative = _mm512_movepi8_mask(codes);
+            let x = _mm512_mask_sub_epi8(x, negative, _mm512_setzero_si512(), x);
+            let pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(codes), x);
+            let spread = _mm512_permutexvar_epi16(
+                load_512::<[i16; 16]>(&SPREAD_64[i]),
+                _mm512_castsi256_si512(scales),
+            );
+            _mm512_dpwssd_epi32(sums, pairs, spread)
+        })
+    }
+    #[inline(always)]
+    fn narrow2(self, sums: __m512i) -> __m256i {
+        v!(_mm256_add_epi32(
+            _mm512_castsi512_si256(sums),
+            _mm512_extracti64x4_epi64::<1>(sums)
+        ))
     }
     #[inline(always)]
     fn dot2(self, codes: __m512i, input: __m512i) -> __m512i {

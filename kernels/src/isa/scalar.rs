@@ -169,6 +169,52 @@ impl Isa for Scalar {
     fn join(self, a: [u8; 32], b: [u8; 32]) -> [[u8; 32]; 2] {
         [a, b]
     }
+    fn bytes2(self, from: &[u8; 64]) -> [[u8; 32]; 2] {
+        *bytemuck::cast_ref(from)
+    }
+    fn nibbles2(self, from: &[u8; 32]) -> [[u8; 32]; 2] {
+        [from.map(|x| x & 15), from.map(|x| x >> 4)]
+    }
+    fn turn2<const A: i32, const B: i32>(self, from: &[u8; 32]) -> [[u8; 32]; 2] {
+        [A, B].map(|n| from.map(|x| if n < 0 { x >> -n } else { x << n }))
+    }
+    fn shr2<const N: i32>(self, a: [[u8; 32]; 2]) -> [[u8; 32]; 2] {
+        a.map(|a| a.map(|x| x >> N))
+    }
+    fn and2(self, a: [[u8; 32]; 2], mask: u8) -> [[u8; 32]; 2] {
+        a.map(|a| a.map(|x| x & mask))
+    }
+    fn or2(self, a: [[u8; 32]; 2], b: [[u8; 32]; 2]) -> [[u8; 32]; 2] {
+        from_fn(|i| self.or(a[i], b[i]))
+    }
+    fn spread2(self, sums: i32) -> [i32; 2] {
+        [sums, 0]
+    }
+    fn mac2(
+        self,
+        sums: [i32; 2],
+        codes: [[u8; 32]; 2],
+        input: &[i8; 64],
+        scales: [i16; 16],
+        i: usize,
+    ) -> [i32; 2] {
+        let input: &[[i8; 32]; 2] = bytemuck::cast_ref(input);
+        from_fn(|h| self.mac(sums[h], codes[h], &input[h], scales, 2 * i + h))
+    }
+    fn mac2_signed(
+        self,
+        sums: [i32; 2],
+        codes: [[u8; 32]; 2],
+        input: &[i8; 64],
+        scales: [i16; 16],
+        i: usize,
+    ) -> [i32; 2] {
+        let input: &[[i8; 32]; 2] = bytemuck::cast_ref(input);
+        from_fn(|h| self.mac_signed(sums[h], codes[h], &input[h], scales, 2 * i + h))
+    }
+    fn narrow2(self, sums: [i32; 2]) -> i32 {
+        sums[0].wrapping_add(sums[1])
+    }
     fn dot2(self, codes: [[u8; 32]; 2], input: [[u8; 32]; 2]) -> [i32; 2] {
         from_fn(|b| self.dot(0, codes[b], &bytemuck::cast(input[b])))
     }

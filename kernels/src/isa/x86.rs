@@ -433,6 +433,85 @@ macro_rules! blocks_256 {
             [a, b]
         }
         #[inline(always)]
+        fn bytes2(self, from: &[u8; 64]) -> [__m256i; 2] {
+            let [low, high]: &[[u8; 32]; 2] = bytemuck::cast_ref(from);
+            [load(low), load(high)]
+        }
+        #[inline(always)]
+        fn nibbles2(self, from: &[u8; 32]) -> [__m256i; 2] {
+            let (packed, low) = (load(from), self.splat(15));
+            v!([
+                _mm256_and_si256(packed, low),
+                _mm256_and_si256(_mm256_srli_epi16::<4>(packed), low)
+            ])
+        }
+        #[inline(always)]
+        fn turn2<const A: i32, const B: i32>(self, from: &[u8; 32]) -> [__m256i; 2] {
+            let a = load(from);
+            let turn = |n: i32| {
+                v!(if n < 0 {
+                    _mm256_srl_epi16(a, _mm_cvtsi32_si128(-n))
+                } else {
+                    _mm256_sll_epi16(a, _mm_cvtsi32_si128(n))
+                })
+            };
+            [turn(A), turn(B)]
+        }
+        #[inline(always)]
+        fn shr2<const N: i32>(self, a: [__m256i; 2]) -> [__m256i; 2] {
+            v!([
+                _mm256_srli_epi16::<N>(a[0]),
+                _mm256_srli_epi16::<N>(a[1])
+            ])
+        }
+        #[inline(always)]
+        fn and2(self, a: [__m256i; 2], mask: u8) -> [__m256i; 2] {
+            let mask = self.splat(mask);
+            [self.and(a[0], mask), self.and(a[1], mask)]
+        }
+        #[inline(always)]
+        fn or2(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            [self.or(a[0], b[0]), self.or(a[1], b[1])]
+        }
+        #[inline(always)]
+        fn spread2(self, sums: __m256i) -> [__m256i; 2] {
+            v!([sums, _mm256_setzero_si256()])
+        }
+        #[inline(always)]
+        fn mac2(
+            self,
+            sums: [__m256i; 2],
+            codes: [__m256i; 2],
+            input: &[i8; 64],
+            scales: __m256i,
+            i: usize,
+        ) -> [__m256i; 2] {
+            let [low, high]: &[[i8; 32]; 2] = bytemuck::cast_ref(input);
+            [
+                self.mac(sums[0], codes[0], low, scales, 2 * i),
+                self.mac(sums[1], codes[1], high, scales, 2 * i + 1),
+            ]
+        }
+        #[inline(always)]
+        fn mac2_signed(
+            self,
+            sums: [__m256i; 2],
+            codes: [__m256i; 2],
+            input: &[i8; 64],
+            scales: __m256i,
+            i: usize,
+        ) -> [__m256i; 2] {
+            let [low, high]: &[[i8; 32]; 2] = bytemuck::cast_ref(input);
+            [
+                self.mac_signed(sums[0], codes[0], low, scales, 2 * i),
+                self.mac_signed(sums[1], codes[1], high, scales, 2 * i + 1),
+            ]
+        }
+        #[inline(always)]
+        fn narrow2(self, sums: [__m256i; 2]) -> __m256i {
+            v!(_mm256_add_epi32(sums[0], sums[1]))
+        }
+        #[inline(always)]
         fn totals2(self, r: [[__m256i; 2]; 4], plus: [i32; 2]) -> __m256 {
             v!({
                 // Of each block: lanes of rows 0 and 1, of 2 and 3, then of all four, in both halves.
