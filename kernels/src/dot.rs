@@ -216,6 +216,16 @@ fn super_tile<I: Isa, F: Super, const T: usize>(
     arrays::<I, T>(isa, acc)
 }
 
+/// Products of two blocks.
+#[inline(always)]
+fn dot2<I: Isa, F: Small>(isa: I, codes: I::Bytes2, input: I::Bytes2) -> I::Sums2 {
+    if F::SIGNED && !I::BIASED {
+        isa.dot2_signed(codes, input)
+    } else {
+        isa.dot2(codes, input)
+    }
+}
+
 /// Four rows of small blocks by `T` tokens, two blocks at a time.
 #[inline(always)]
 fn small_tile<I: Isa, F: Small, const T: usize>(
@@ -259,17 +269,14 @@ fn small_tile<I: Isa, F: Small, const T: usize>(
         for t in 0..T {
             let (x0, x1) = (&input[t][b], &input[t][b + 1]);
             let offset = -i32::from(offset::<I, F>());
-            let dot = |codes: I::Bytes2| {
-                if F::SIGNED && !I::BIASED {
-                    isa.dot2_signed(codes, x[t])
-                } else {
-                    isa.dot2(codes, x[t])
-                }
-            };
-            let sums = [dot(codes[0]), dot(codes[1]), dot(codes[2]), dot(codes[3])];
+            let sums = [
+                dot2::<I, F>(isa, codes[0], x[t]),
+                dot2::<I, F>(isa, codes[1], x[t]),
+                dot2::<I, F>(isa, codes[2], x[t]),
+                dot2::<I, F>(isa, codes[3], x[t]),
+            ];
             let totals = isa.totals2(sums, [offset * x0.sum, offset * x1.sum]);
-            let pair = |a: f32, b: f32| isa.octet([a, a, a, a, b, b, b, b]);
-            let dx = pair(x0.d, x1.d);
+            let dx = isa.octet([x0.d, x0.d, x0.d, x0.d, x1.d, x1.d, x1.d, x1.d]);
             let (d, totals) = (
                 isa.octet_quads(isa.octet_mul(d, dx)),
                 isa.octet_quads(totals),

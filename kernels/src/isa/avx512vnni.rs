@@ -43,6 +43,15 @@ static SPREAD_64: [[[i16; 16]; 2]; 4] = {
     out
 };
 
+/// One short 16 times, then another.
+#[inline(always)]
+fn halves_of(a: i32, b: i32) -> __m512i {
+    v!(_mm512_inserti64x4::<1>(
+        _mm512_set1_epi16(a as i16),
+        _mm256_set1_epi16(b as i16)
+    ))
+}
+
 /// 16 lanes as two halves.
 #[inline(always)]
 fn halves(a: __m512) -> [__m256; 2] {
@@ -112,21 +121,14 @@ impl Isa for Avx512Vnni {
     #[inline(always)]
     fn turn2<const A: i32, const B: i32>(self, from: &[u8; 32]) -> __m512i {
         v!({
-            let both = _mm512_broadcast_i64x4(load(from));
-            let by = |left: bool| {
-                let n = |n: i32| _mm256_set1_epi16(if left { n } else { -n }.max(0) as i16);
-                _mm512_inserti64x4::<1>(_mm512_castsi256_si512(n(A)), n(B))
-            };
-            let left = if A > 0 || B > 0 {
-                _mm512_sllv_epi16(both, by(true))
-            } else {
-                both
-            };
-            if A < 0 || B < 0 {
-                _mm512_srlv_epi16(left, by(false))
-            } else {
-                left
+            let mut a = _mm512_broadcast_i64x4(load(from));
+            if A > 0 || B > 0 {
+                a = _mm512_sllv_epi16(a, halves_of(A.max(0), B.max(0)));
             }
+            if A < 0 || B < 0 {
+                a = _mm512_srlv_epi16(a, halves_of((-A).max(0), (-B).max(0)));
+            }
+            a
         })
     }
     #[inline(always)]
@@ -203,16 +205,15 @@ impl Isa for Avx512Vnni {
     fn totals2(self, r: [__m512i; 4], plus: [i32; 2]) -> __m256 {
         v!({
             // Lanes of rows 0 and 1, of 2 and 3, then of all four, in each quarter; two quarters are a block.
-            let two = |i: usize| {
-                _mm512_add_epi32(
-                    _mm512_unpacklo_epi32(r[i], r[i + 1]),
-                    _mm512_unpackhi_epi32(r[i], r[i + 1]),
-                )
-            };
-            let (low, high) = (two(0), two(2));
+            let mut two = [r[0]; 2];
+            for i in 0..2 {
+                let (x, y) = (r[2 * i], r[2 * i + 1]);
+                two[i] =
+                    _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));
+            }
             let quarters = _mm512_add_epi32(
-                _mm512_unpacklo_epi64(low, high),
-                _mm512_unpackhi_epi64(low, high),
+                _mm512_unpacklo_epi64(two[0], two[1]),
+                _mm512_unpackhi_epi64(two[0], two[1]),
             );
             let all = _mm256_add_epi32(
                 _mm512_castsi512_si256(_mm512_shuffle_i32x4::<0b10_00_10_00>(quarters, quarters)),

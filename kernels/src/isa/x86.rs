@@ -447,15 +447,15 @@ macro_rules! blocks_256 {
         }
         #[inline(always)]
         fn turn2<const A: i32, const B: i32>(self, from: &[u8; 32]) -> [__m256i; 2] {
-            let a = load(from);
-            let turn = |n: i32| {
-                v!(if n < 0 {
-                    _mm256_srl_epi16(a, _mm_cvtsi32_si128(-n))
+            let mut out = [load(from); 2];
+            for (out, n) in out.iter_mut().zip([A, B]) {
+                *out = v!(if n < 0 {
+                    _mm256_srl_epi16(*out, _mm_cvtsi32_si128(-n))
                 } else {
-                    _mm256_sll_epi16(a, _mm_cvtsi32_si128(n))
-                })
-            };
-            [turn(A), turn(B)]
+                    _mm256_sll_epi16(*out, _mm_cvtsi32_si128(n))
+                });
+            }
+            out
         }
         #[inline(always)]
         fn shr2<const N: i32>(self, a: [__m256i; 2]) -> [__m256i; 2] {
@@ -517,16 +517,17 @@ macro_rules! blocks_256 {
                 // Of each block: lanes of rows 0 and 1, of 2 and 3, then of all four, in both halves.
                 let mut block = [r[0][0]; 2];
                 for b in 0..2 {
-                    let two = |i: usize| {
-                        _mm256_add_epi32(
-                            _mm256_unpacklo_epi32(r[i][b], r[i + 1][b]),
-                            _mm256_unpackhi_epi32(r[i][b], r[i + 1][b]),
-                        )
-                    };
-                    let (low, high) = (two(0), two(2));
+                    let mut two = [r[0][0]; 2];
+                    for i in 0..2 {
+                        let (x, y) = (r[2 * i][b], r[2 * i + 1][b]);
+                        two[i] = _mm256_add_epi32(
+                            _mm256_unpacklo_epi32(x, y),
+                            _mm256_unpackhi_epi32(x, y),
+                        );
+                    }
                     block[b] = _mm256_add_epi32(
-                        _mm256_unpacklo_epi64(low, high),
-                        _mm256_unpackhi_epi64(low, high),
+                        _mm256_unpacklo_epi64(two[0], two[1]),
+                        _mm256_unpackhi_epi64(two[0], two[1]),
                     );
                 }
                 let all = _mm256_add_epi32(
