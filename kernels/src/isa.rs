@@ -73,6 +73,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
 
     // Bytes: unpacking.
 
+    /// 32 bytes, the first lowest in the first word. What is put together from small pieces goes this way: a load of what was
+    /// just stored in pieces would wait for the stores.
+    fn words(self, from: [u64; 4]) -> Self::Bytes;
     /// Loads 32 bytes.
     fn bytes(self, from: &[u8; 32]) -> Self::Bytes;
     /// Low nibbles of 16 bytes, then their high nibbles.
@@ -296,7 +299,12 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// The sixteen sums of sixteen vectors, each by the tree of [`Isa::sum`].
     fn sums16(self, a: [Self::Wide; 16]) -> Self::Wide {
         let mut out = [0.0; 16];
-        for (out, four) in out.as_chunks_mut::<4>().0.iter_mut().zip(a.as_chunks::<4>().0) {
+        for (out, four) in out
+            .as_chunks_mut::<4>()
+            .0
+            .iter_mut()
+            .zip(a.as_chunks::<4>().0)
+        {
             *out = self.sum4(*four);
         }
         self.wide(&out)

@@ -110,7 +110,19 @@ fn every_level_gives_the_bits_of_scalar() {
             .into_iter()
             .enumerate()
         {
-            for (rows, blocks) in [(1, 1), (3, 2), (4, 5), (17, 1), (33, 9), (100, 2)] {
+            // Around tiles of 4 and 16 rows, pairs of panels, tickets of 64; around pairs of blocks and stretches of K.
+            for (rows, blocks) in [
+                (1, 1),
+                (3, 2),
+                (4, 5),
+                (15, 3),
+                (17, 1),
+                (33, 9),
+                (7, 35),
+                (48, 4),
+                (65, 1),
+                (100, 2),
+            ] {
                 // Float rows need not be whole vectors.
                 let cols = blocks * step - if format.block_len() == 1 { 5 } else { 0 };
                 let mut random = Random(format as u64 * 1000 + case as u64 * 100 + rows as u64);
@@ -122,10 +134,11 @@ fn every_level_gives_the_bits_of_scalar() {
                 let storage = aligned(&bytes);
                 let bytes = &bytemuck::cast_slice::<u64, u8>(&storage)[..bytes.len()];
                 let matrix = Matrix::new(format, rows, cols, bytes).unwrap();
-                let x = inputs(9, cols, &mut random);
-                let truth = run(Level::Scalar, &pools[0], matrix, &x, 9);
+                let most = 17;
+                let x = inputs(most, cols, &mut random);
+                let truth = run(Level::Scalar, &pools[0], matrix, &x, most);
                 for level in Level::available() {
-                    for tokens in [1, 2, 3, 4, 5, 7, 8, 9] {
+                    for tokens in [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, most] {
                         let pool = &pools[(tokens + rows) % pools.len()];
                         let got = run(level, pool, matrix, &x[..tokens * cols], tokens);
                         for (i, (&got, &truth)) in got.iter().zip(&truth).enumerate() {

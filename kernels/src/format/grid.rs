@@ -54,14 +54,14 @@ macro_rules! gridded {
             const WIDE: bool = $wide;
             #[inline(always)]
             fn header<I: Isa>(isa: I, block: &$block) -> Header<I> {
-                let mut scales = [0; 16];
-                for (i, scale) in scales.iter_mut().enumerate() {
-                    *scale = block.scale(i);
+                let mut scales = [0; 2];
+                for i in 0..16 {
+                    scales[i / 8] |= u64::from(block.scale(i) as u8) << (8 * (i % 8));
                 }
                 Header {
                     d: isa.half(block.d()) * <$block as Grid>::FACTOR,
                     dmin: 0.0,
-                    scales: isa.widened(&scales),
+                    scales: isa.widened_words(scales),
                     mins: isa.splat_short(0),
                 }
             }
@@ -127,20 +127,20 @@ static IQ2_S_GRID: [[u8; 8]; 1024] = expand8(&IQ2_S_PACKED, &IQ2_S_MAP);
 static IQ3_XXS_GRID: [[u8; 4]; 256] = expand4(&IQ3_XXS_PACKED, &IQ3_XXS_MAP);
 static IQ3_S_GRID: [[u8; 4]; 512] = expand4(&IQ3_S_PACKED, &IQ3_S_MAP);
 
-/// Eight signs from seven: the eighth makes their number even.
+/// Four groups of seven signs, one in each byte, as 32: the eighth of each makes their number even.
 #[inline(always)]
-fn even_signs(seven: u32) -> u32 {
-    let seven = seven & 127;
-    seven | (seven.count_ones() & 1) << 7
+fn even_signs(sevens: u32) -> u32 {
+    // The parity of each byte, folded into its lowest bit.
+    let mut parity = (sevens ^ sevens >> 4) & 0x0f0f_0f0f;
+    parity ^= parity >> 2;
+    parity ^= parity >> 1;
+    sevens | (parity & 0x0101_0101) << 7
 }
 
-/// Four groups of seven signs, as 32.
+/// Four groups of seven signs, side by side, as 32.
 #[inline(always)]
 fn signs_of_28(bits: u32) -> u32 {
-    even_signs(bits)
-        | even_signs(bits >> 7) << 8
-        | even_signs(bits >> 14) << 16
-        | even_signs(bits >> 21) << 24
+    even_signs(bits & 0x7f | bits << 1 & 0x7f00 | bits << 2 & 0x7f_0000 | bits << 3 & 0x7f00_0000)
 }
 
 /// `codes`, negated where a sign bit is set.
@@ -150,10 +150,10 @@ fn negated<I: Isa>(isa: I, codes: I::Bytes, signs: u32) -> I::Bytes {
     isa.sub(isa.sub(codes, marked), marked)
 }
 
-/// A chunk of `N` bytes as an array.
+/// Two entries of four as a word.
 #[inline(always)]
-fn group<const N: usize>(chunk: &mut [u8]) -> &mut [u8; N] {
-    chunk.try_into().expect("a chunk of N bytes")
+fn two(first: [u8; 4], second: [u8; 4]) -> u64 {
+    u64::from(u32::from_le_bytes(first)) | u64::from(u32::from_le_bytes(second)) << 32
 }
 
 /// Four bytes as a number.
@@ -185,15 +185,11 @@ impl Grid for BlockIQ2XXS {
 
     #[inline(always)]
     fn codes<I: Isa>(&self, isa: I, i: usize) -> I::Bytes {
-        let mut grid = [0; 32];
-        for (j, out) in grid.chunks_exact_mut(8).enumerate() {
-            *group(out) = IQ2_XXS_GRID[usize::from(self.qs[8 * i + j])];
+        let mut grid = [0; 4];
+        for (j, out) in grid.iter_mut().enumerate() {
+            *out = u64::from_le_bytes(IQ2_XXS_GRID[usize::from(self.qs[8 * i + j])]);
         }
-        negated(
-            isa,
-            isa.bytes(&grid),
-            signs_of_28(word(&self.qs, 8 * i + 4)),
-        )
+        negated(isa, isa.words(grid), signs_of_28(word(&self.qs, 8 * i + 4)))
     }
 }
 
@@ -222,14 +218,14 @@ impl Grid for BlockIQ2XS {
 
     #[inline(always)]
     fn codes<I: Isa>(&self, isa: I, i: usize) -> I::Bytes {
-        let mut signs = 0;
-        let mut grid = [0; 32];
-        for (j, out) in grid.chunks_exact_mut(8).enumerate() {
+        let mut sevens = 0;
+        let mut grid = [0; 4];
+        for (j, out) in grid.iter_mut().enumerate() {
             let q = self.qs[4 * i + j];
-            *group(out) = IQ2_XS_GRID[usize::from(q & 511)];
-            signs |= even_signs(u32::from(q >> 9)) << (8 * j);
+            *out = u64::from_le_bytes(IQ2_XS_GRID[usize::from(q & 511)]);
+            sevens |= u32::from(q >> 9) << (8 * j);
         }
-        negated(isa, isa.bytes(&grid), signs)
+        negated(isa, isa.words(grid), even_signs(sevens))
     }
 }
 
@@ -262,12 +258,12 @@ impl Grid for BlockIQ2S {
 
     #[inline(always)]
     fn codes<I: Isa>(&self, isa: I, i: usize) -> I::Bytes {
-        let mut grid = [0; 32];
-        for (j, out) in grid.chunks_exact_mut(8).enumerate() {
+        let mut grid = [0; 4];
+        for (j, out) in grid.iter_mut().enumerate() {
             let high = usize::from(self.qh[i] >> (2 * j) & 3);
-            *group(out) = IQ2_S_GRID[usize::from(self.qs[4 * i + j]) | high << 8];
+            *out = u64::from_le_bytes(IQ2_S_GRID[usize::from(self.qs[4 * i + j]) | high << 8]);
         }
-        negated(isa, isa.bytes(&grid), word(&self.signs, 4 * i))
+        negated(isa, isa.words(grid), word(&self.signs, 4 * i))
     }
 }
 
@@ -296,15 +292,14 @@ impl Grid for BlockIQ3XXS {
 
     #[inline(always)]
     fn codes<I: Isa>(&self, isa: I, i: usize) -> I::Bytes {
-        let mut grid = [0; 32];
-        for (j, out) in grid.chunks_exact_mut(4).enumerate() {
-            *group(out) = IQ3_XXS_GRID[usize::from(self.qs[8 * i + j])];
-        }
-        negated(
-            isa,
-            isa.bytes(&grid),
-            signs_of_28(word(&self.scales, 4 * i)),
-        )
+        let entry = |j: usize| IQ3_XXS_GRID[usize::from(self.qs[8 * i + j])];
+        let grid = [
+            two(entry(0), entry(1)),
+            two(entry(2), entry(3)),
+            two(entry(4), entry(5)),
+            two(entry(6), entry(7)),
+        ];
+        negated(isa, isa.words(grid), signs_of_28(word(&self.scales, 4 * i)))
     }
 }
 
@@ -337,11 +332,16 @@ impl Grid for BlockIQ3S {
 
     #[inline(always)]
     fn codes<I: Isa>(&self, isa: I, i: usize) -> I::Bytes {
-        let mut grid = [0; 32];
-        for (j, out) in grid.chunks_exact_mut(4).enumerate() {
+        let entry = |j: usize| {
             let high = usize::from(self.qh[i] >> j & 1);
-            *group(out) = IQ3_S_GRID[usize::from(self.qs[8 * i + j]) | high << 8];
-        }
-        negated(isa, isa.bytes(&grid), word(&self.signs, 4 * i))
+            IQ3_S_GRID[usize::from(self.qs[8 * i + j]) | high << 8]
+        };
+        let grid = [
+            two(entry(0), entry(1)),
+            two(entry(2), entry(3)),
+            two(entry(4), entry(5)),
+            two(entry(6), entry(7)),
+        ];
+        negated(isa, isa.words(grid), word(&self.signs, 4 * i))
     }
 }

@@ -25,13 +25,16 @@ static IQ1_GRID: [[i8; 8]; 2048] = {
 /// Four entries, each moved by its shift (1 or -1).
 #[inline(always)]
 fn shifted<I: Isa>(isa: I, entries: [(usize, i8); 4]) -> I::Bytes {
-    let mut codes = [0; 32];
-    for (codes, (entry, shift)) in codes.chunks_exact_mut(8).zip(entries) {
-        for (code, value) in codes.iter_mut().zip(IQ1_GRID[entry & 2047]) {
-            *code = (value + shift) as u8;
-        }
+    let (mut values, mut back) = ([0; 4], [0; 4]);
+    for (i, (entry, shift)) in entries.into_iter().enumerate() {
+        values[i] = u64::from_le_bytes(IQ1_GRID[entry & 2047].map(|value| value as u8));
+        back[i] = if shift > 0 {
+            u64::MAX
+        } else {
+            0x0101_0101_0101_0101
+        };
     }
-    isa.bytes(&codes)
+    isa.sub(isa.words(values), isa.words(back))
 }
 
 block! {

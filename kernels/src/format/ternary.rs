@@ -35,6 +35,14 @@ impl BlockTQ1_0 {
     }
 }
 
+/// Each of eight bytes times three, modulo 256.
+#[inline(always)]
+fn times_3(x: u64) -> u64 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let double = x << 1 & !0x0101_0101_0101_0101;
+    ((x & LOW) + (double & LOW)) ^ ((x ^ double) & !LOW)
+}
+
 impl Format for TQ1_0 {
     type Block = BlockTQ1_0;
     const LEN: usize = 256;
@@ -52,11 +60,41 @@ impl Codes for TQ1_0 {
     const MAX: u8 = 2;
     #[inline(always)]
     fn codes<I: Isa>(isa: I, block: &BlockTQ1_0, i: usize) -> I::Bytes {
-        let mut codes = [0; 32];
-        for (j, code) in codes.iter_mut().enumerate() {
-            *code = block.code(32 * i + j);
-        }
-        isa.bytes(&codes)
+        // The byte times a power of three, whose low eight bits have the digit on top.
+        let x = if i < 5 {
+            let mut x = isa.bytes(b32(&block.qs, 0));
+            for _ in 0..i {
+                x = isa.sub(isa.shl::<2>(x), x);
+            }
+            x
+        } else {
+            let word = |at: usize| {
+                let bytes = block.qs[32 + at..40 + at].try_into().expect("8 bytes");
+                u64::from_le_bytes(bytes)
+            };
+            let mut powers = [[word(0), word(8)]; 5];
+            for n in 1..5 {
+                powers[n] = powers[n - 1].map(times_3);
+            }
+            if i < 7 {
+                let [[a, b], [c, d]] = [powers[2 * (i - 5)], powers[2 * (i - 5) + 1]];
+                isa.words([a, b, c, d])
+            } else {
+                // Of the last four bytes, all first digits, then all second ones.
+                let ones = u64::from(u32::from_le_bytes(block.qh));
+                let first = ones | times_3(ones) << 32;
+                let [a, b] = powers[4];
+                isa.words([a, b, first, times_3(times_3(first))])
+            }
+        };
+        // The digit is what of three times that is carried out of the byte: out of twice, and out of adding once more.
+        let double = isa.shl::<1>(x);
+        let minus = isa.sub(isa.splat(0), x);
+        let triple = isa.sub(double, minus);
+        let no_triple = isa.sub(isa.splat(0xff), triple);
+        let carried = isa.or(isa.and(double, x), isa.and(isa.or(double, x), no_triple));
+        let minus_first = isa.sub(isa.splat(0), isa.shr::<7>(x));
+        isa.sub(isa.shr::<7>(carried), minus_first)
     }
 }
 

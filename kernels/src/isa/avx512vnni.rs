@@ -157,7 +157,8 @@ impl Isa for Avx512Vnni {
         i: usize,
     ) -> __m512i {
         v!({
-            let pairs = _mm512_maddubs_epi16(codes, load_512::<[i8; 32]>(bytemuck::cast_ref(input)));
+            let pairs =
+                _mm512_maddubs_epi16(codes, load_512::<[i8; 32]>(bytemuck::cast_ref(input)));
             let spread = _mm512_permutexvar_epi16(
                 load_512::<[i16; 16]>(&SPREAD_64[i]),
                 _mm512_castsi256_si512(scales),
@@ -208,8 +209,7 @@ impl Isa for Avx512Vnni {
             let mut two = [r[0]; 2];
             for i in 0..2 {
                 let (x, y) = (r[2 * i], r[2 * i + 1]);
-                two[i] =
-                    _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));
+                two[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));
             }
             let quarters = _mm512_add_epi32(
                 _mm512_unpacklo_epi64(two[0], two[1]),

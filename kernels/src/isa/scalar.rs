@@ -53,6 +53,9 @@ impl Isa for Scalar {
 
     fn prefetch<T>(self, _: &T, _: usize) {}
 
+    fn words(self, from: [u64; 4]) -> [u8; 32] {
+        bytemuck::cast(from.map(u64::to_le_bytes))
+    }
     fn bytes(self, from: &[u8; 32]) -> [u8; 32] {
         *from
     }

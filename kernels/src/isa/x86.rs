@@ -201,6 +201,11 @@ macro_rules! bytes_256 {
         }
 
         #[inline(always)]
+        fn words(self, from: [u64; 4]) -> __m256i {
+            let [a, b, c, d] = from.map(|word| word as i64);
+            v!(_mm256_set_epi64x(d, c, b, a))
+        }
+        #[inline(always)]
         fn bytes(self, from: &[u8; 32]) -> __m256i {
             load(from)
         }
@@ -459,10 +464,7 @@ macro_rules! blocks_256 {
         }
         #[inline(always)]
         fn shr2<const N: i32>(self, a: [__m256i; 2]) -> [__m256i; 2] {
-            v!([
-                _mm256_srli_epi16::<N>(a[0]),
-                _mm256_srli_epi16::<N>(a[1])
-            ])
+            v!([_mm256_srli_epi16::<N>(a[0]), _mm256_srli_epi16::<N>(a[1])])
         }
         #[inline(always)]
         fn and2(self, a: [__m256i; 2], mask: u8) -> [__m256i; 2] {

@@ -313,7 +313,10 @@ impl Task for Run<'_, '_> {
                     new_top = if score > new_top { score } else { new_top };
                 }
                 let shift = isa.splat_wide(-new_top);
-                let mut p = [exp(isa, isa.add(low, shift)), exp(isa, isa.add(high, shift))];
+                let mut p = [
+                    exp(isa, isa.add(low, shift)),
+                    exp(isa, isa.add(high, shift)),
+                ];
                 for (p, out) in p.iter().zip(scores.as_chunks_mut::<16>().0) {
                     isa.put(*p, out);
                 }
