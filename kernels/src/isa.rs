@@ -292,6 +292,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn to_f16(self, a: Self::Wide) -> [u16; 16];
     /// bfloat16 numbers as floats.
     fn widen_bf16(self, from: &[u16; 16]) -> Self::Wide;
+    /// One half-precision number 16 times, as floats.
+    fn splat_half(self, bits: u16) -> Self::Wide;
     /// Sixteen signed bytes as floats.
     fn widen_i8(self, from: &[i8; 16]) -> Self::Wide;
     /// How many queries meet four keys at once: 1, or 4 where the registers hold 16 vectors of sums and more.

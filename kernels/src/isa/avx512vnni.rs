@@ -382,6 +382,10 @@ impl Isa for Avx512Vnni {
         bytemuck::cast(out)
     }
     #[inline(always)]
+    fn splat_half(self, bits: u16) -> __m512 {
+        v!(_mm512_cvtph_ps(_mm256_set1_epi16(bits as i16)))
+    }
+    #[inline(always)]
     fn widen_i8(self, from: &[i8; 16]) -> __m512 {
         let bytes = load_half(bytemuck::cast_ref(from));
         v!(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)))

@@ -367,6 +367,9 @@ impl Isa for Scalar {
     fn to_f16(self, a: [f32; 16]) -> [u16; 16] {
         a.map(|x| f16::from_f32(x).to_bits())
     }
+    fn splat_half(self, bits: u16) -> [f32; 16] {
+        [self.half(bits); 16]
+    }
     fn widen_i8(self, from: &[i8; 16]) -> [f32; 16] {
         from.map(f32::from)
     }

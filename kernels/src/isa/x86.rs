@@ -680,6 +680,10 @@ macro_rules! floats_256 {
             bytemuck::cast(out)
         }
         #[inline(always)]
+        fn splat_half(self, bits: u16) -> [__m256; 2] {
+            v!([_mm256_cvtph_ps(_mm_set1_epi16(bits as i16)); 2])
+        }
+        #[inline(always)]
         fn widen_i8(self, from: &[i8; 16]) -> [__m256; 2] {
             let bytes = load_half(bytemuck::cast_ref(from));
             v!([

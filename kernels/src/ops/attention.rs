@@ -130,15 +130,17 @@ impl Stored for BlockQ8_0 {
     fn widen<I: Isa>(isa: I, row: &[BlockQ8_0], out: &mut [f32]) {
         for (block, out) in row.iter().zip(out.as_chunks_mut::<32>().0) {
             let (halves, _) = block.qs.as_chunks::<16>();
-            let d = isa.splat_wide(isa.half(block.d));
-            for (qs, out) in halves.iter().zip(out.as_chunks_mut::<16>().0) {
+            let d = isa.splat_half(block.d);
+            let (low, high) = out.split_at_mut(16);
+            for (qs, out) in halves.iter().zip([low, high]) {
+                let out = out.try_into().expect("16 floats");
                 isa.put(isa.mul(d, isa.widen_i8(qs)), out);
             }
         }
     }
 }
 
-/// Widens positions `from .. from + count` into `tile`, `stride` floats each, and asks for those of the next tile.
+/// Widens positions `from .. from + count` into `tile`, `stride` floats each.
 #[inline(always)]
 fn widen_rows<I: Isa, S: Stored>(
     isa: I,
@@ -152,13 +154,22 @@ fn widen_rows<I: Isa, S: Stored>(
     let units = head_dim / S::VALUES;
     for (i, out) in tile.chunks_exact_mut(stride).take(count).enumerate() {
         let row = &rows[(from + i) * units..][..units];
-        if let Some(first) = row.first() {
-            for at in (0..size_of_val(row)).step_by(LINE) {
-                isa.prefetch(first, TILE * size_of_val(row) + at);
-            }
-        }
         S::widen(isa, row, out);
     }
+}
+
+/// What lies from position `from` on, and the bytes of a position.
+#[inline(always)]
+fn ahead(rows: KvRows<'_>, head_dim: usize, from: usize) -> (&[u8], usize) {
+    let (bytes, row_bytes) = match rows {
+        KvRows::F32(rows) => (bytemuck::cast_slice(rows), 4 * head_dim),
+        KvRows::F16(rows) => (bytemuck::cast_slice(rows), 2 * head_dim),
+        KvRows::Q8_0(rows) => (
+            bytemuck::cast_slice(rows),
+            head_dim / 32 * size_of::<BlockQ8_0>(),
+        ),
+    };
+    (bytes.get(from * row_bytes..).unwrap_or(&[]), row_bytes)
 }
 
 /// As [`widen_rows`], whatever the storage.
@@ -288,12 +299,21 @@ impl Task for Run<'_, '_> {
                 stride,
             );
             // Scores that a query may not see are computed like any other, where that is less work, and left out below.
+            let (next, row_bytes) = ahead(self.job.keys, head_dim, start + TILE);
             let mut q = seeing;
             while q < n {
                 let four = I::SCORES == 4 && q + 4 <= n;
                 let last = if four { q + 3 } else { q };
                 let (queries, out) = (&s.queries[q * stride..], &mut s.probabilities[q..]);
                 for at in (0..visible(last / group)).step_by(4) {
+                    if q == seeing {
+                        // While these keys are met, those of the next tile come.
+                        for line in (at * row_bytes..(at + 4) * row_bytes).step_by(LINE) {
+                            if let Some(byte) = next.get(line) {
+                                isa.prefetch(byte, 0);
+                            }
+                        }
+                    }
                     if four {
                         score::<I, 4>(isa, queries, &s.tile, stride, scale, at, out);
                     } else {
@@ -308,10 +328,17 @@ impl Task for Run<'_, '_> {
                 scores[visible..].fill(f32::NEG_INFINITY);
                 let [top, sum] = s.state[q];
                 let (low, high) = (isa.wide(lane16(scores, 0)), isa.wide(lane16(scores, 1)));
-                let mut new_top = top;
-                for score in isa.wide_array(isa.max(low, high)) {
-                    new_top = if score > new_top { score } else { new_top };
+                let mut tops = isa.wide_array(isa.max(low, high));
+                for width in [8, 4, 2, 1] {
+                    for j in 0..width {
+                        tops[j] = if tops[j] > tops[j + width] {
+                            tops[j]
+                        } else {
+                            tops[j + width]
+                        };
+                    }
                 }
+                let new_top = if tops[0] > top { tops[0] } else { top };
                 let shift = isa.splat_wide(-new_top);
                 let mut p = [
                     exp(isa, isa.add(low, shift)),
@@ -349,6 +376,8 @@ impl Task for Run<'_, '_> {
                 &mut s.tile,
                 stride,
             );
+            // While the first of these are weighed, the values of the next tile come.
+            let mut next = ahead(self.job.values, head_dim, start + TILE);
             for t in seeing / group..tokens {
                 let visible = visible(t);
                 // Four query heads at a time share the loads of the values.
@@ -356,11 +385,12 @@ impl Task for Run<'_, '_> {
                     let q = t * group + head;
                     let (p, out) = (&s.probabilities[q..], &mut s.out[q * stride..]);
                     match (group - head).min(4) {
-                        4 => weigh::<I, 4>(isa, visible, stride, &s.tile, p, out),
-                        3 => weigh::<I, 3>(isa, visible, stride, &s.tile, p, out),
-                        2 => weigh::<I, 2>(isa, visible, stride, &s.tile, p, out),
-                        _ => weigh::<I, 1>(isa, visible, stride, &s.tile, p, out),
+                        4 => weigh::<I, 4>(isa, visible, stride, &s.tile, p, out, next),
+                        3 => weigh::<I, 3>(isa, visible, stride, &s.tile, p, out, next),
+                        2 => weigh::<I, 2>(isa, visible, stride, &s.tile, p, out, next),
+                        _ => weigh::<I, 1>(isa, visible, stride, &s.tile, p, out, next),
                     }
+                    next = (&[], 0);
                 }
             }
         }
@@ -385,21 +415,26 @@ fn weigh<I: Isa, const Q: usize>(
     tile: &[f32],
     probabilities: &[[f32; TILE]],
     out: &mut [f32],
+    next: (&[u8], usize),
 ) {
     let wides = stride / 16;
     let mut w = 0;
     while w < wides {
         if I::SCORES == 4 && w + 2 <= wides {
-            weigh_part::<I, Q, 2>(isa, visible, stride, tile, probabilities, out, w);
+            weigh_part::<I, Q, 2>(isa, visible, stride, tile, probabilities, out, w, next);
             w += 2;
         } else {
-            weigh_part::<I, Q, 1>(isa, visible, stride, tile, probabilities, out, w);
+            weigh_part::<I, Q, 1>(isa, visible, stride, tile, probabilities, out, w, next);
             w += 1;
         }
     }
 }
 
-/// The part of [`weigh`] for values `16 w .. 16 (w + W)`.
+/// The part of [`weigh`] for values `16 w .. 16 (w + W)`; asks for that part of the rows of `next`, so many bytes each.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one part of a loop, which must not be a closure (see dot.rs)"
+)]
 #[inline(always)]
 fn weigh_part<I: Isa, const Q: usize, const W: usize>(
     isa: I,
@@ -409,6 +444,7 @@ fn weigh_part<I: Isa, const Q: usize, const W: usize>(
     probabilities: &[[f32; TILE]],
     out: &mut [f32],
     w: usize,
+    (next, row_bytes): (&[u8], usize),
 ) {
     let p: &[[f32; TILE]; Q] = probabilities[..Q].try_into().expect("Q rows");
     let mut acc = [[isa.splat_wide(0.0); W]; Q];
@@ -420,6 +456,9 @@ fn weigh_part<I: Isa, const Q: usize, const W: usize>(
     let tile = &tile[16 * w..];
     for t in 0..visible.min(TILE) {
         let values = &tile[t * stride..][..16 * W];
+        if let Some(byte) = next.get(t * row_bytes + 16 * w * row_bytes / stride) {
+            isa.prefetch(byte, 0);
+        }
         let mut v = [isa.splat_wide(0.0); W];
         for i in 0..W {
             v[i] = isa.wide(lane16(values, i));
