@@ -41,8 +41,8 @@ QUANTS = "Q4_K_M Q5_K_M Q6_K Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q3_K_M Q2_K IQ4_NL IQ4_XS 
 PAIRS = [
     ("avx2", "haswell", {"avx2", "fma", "f16c"}),
     ("avxvnni", "alderlake", {"avx_vnni"}),
-    ("avx512vnni", "icelake", {"avx512_vnni", "avx512_vbmi"}),
-    ("avx512vnni", "zen4", {"avx512_vnni", "avx512_vbmi", "avx512_bf16"}),
+    ("avx512vnni", "icelake", {"avx512_vnni", "avx512vbmi"}),
+    ("avx512vnni", "zen4", {"avx512_vnni", "avx512vbmi", "avx512_bf16"}),
     ("amx", "sapphirerapids", {"amx_int8", "amx_bf16"}),
 ]
 

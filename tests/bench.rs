@@ -488,7 +488,7 @@ fn an_interrupt_ends_with_what_was_measured() {
             "-n",
             "0",
             "-r",
-            "1000000",
+            "20000",
             "--no-limits",
             "-o",
             "json",

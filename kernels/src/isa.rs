@@ -113,6 +113,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn widened_words(self, from: [u64; 2]) -> Self::Shorts;
     /// Eight signed bytes, the first lowest, as shorts, each twice.
     fn doubled(self, from: u64) -> Self::Shorts;
+    /// Two times eight signed bytes as shorts, each twice: those in the lower halves of the two words, and in the upper halves.
+    fn doubled_halves(self, from: [u64; 2]) -> [Self::Shorts; 2];
     /// The first 16 bytes, signed, as shorts.
     fn low_shorts(self, a: Self::Bytes) -> Self::Shorts;
     /// The last 16 bytes, signed, as shorts.

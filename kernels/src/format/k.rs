@@ -21,22 +21,33 @@ block! {
 /// `d * scale * q - dmin * min`, q in 0..=15.
 pub struct Q4K;
 
-/// Unpacks the 12 bytes that hold eight 6-bit scales and eight 6-bit minimums: (scales, minimums), a byte each, the first lowest.
+/// Unpacks the 12 bytes that hold eight 6-bit scales and eight 6-bit minimums, a byte each: scales 0..4 and minimums 0..4 in the
+/// first word, scales 4..8 and minimums 4..8 in the second, the first lowest.
 ///
 /// Bytes 0..4 hold scales 0..4 and bytes 4..8 minimums 0..4 in their low six bits; byte `8 + j` holds the low nibbles of
 /// scale and minimum `4 + j`, whose top two bits are the top bits of bytes `j` and `4 + j`.
 #[inline(always)]
-pub(crate) fn scales6(packed: &[u8; 12]) -> (u64, u64) {
-    let word = |at: usize| {
-        u32::from_le_bytes([packed[at], packed[at + 1], packed[at + 2], packed[at + 3]])
+pub(crate) fn scales6(packed: &[u8; 12]) -> [u64; 2] {
+    let p = packed;
+    let first = u64::from_le_bytes([p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]]);
+    let last = u64::from(u32::from_le_bytes([p[8], p[9], p[10], p[11]]));
+    // The low nibbles of `last` below, its high ones above.
+    let nibbles = (last | last << 28) & 0x0f0f_0f0f_0f0f_0f0f;
+    let tops = (first >> 2) & 0x3030_3030_3030_3030;
+    [first & 0x3f3f_3f3f_3f3f_3f3f, nibbles | tops]
+}
+
+/// The scales, and the minimums, of [`scales6`] in order.
+fn scales6_bytes(packed: &[u8; 12]) -> [[u8; 8]; 2] {
+    let [first, last] = scales6(packed).map(u64::to_le_bytes);
+    let at = |half: usize, i: usize| {
+        if i < 4 {
+            first[half + i]
+        } else {
+            last[half + i - 4]
+        }
     };
-    let (a, b, c) = (word(0), word(4), word(8));
-    const LOW6: u32 = 0x3f3f_3f3f;
-    const LOW4: u32 = 0x0f0f_0f0f;
-    const TOP2: u32 = 0x3030_3030;
-    let scales = u64::from(a & LOW6) | u64::from((c & LOW4) | ((a >> 2) & TOP2)) << 32;
-    let mins = u64::from(b & LOW6) | u64::from(((c >> 4) & LOW4) | ((b >> 2) & TOP2)) << 32;
-    (scales, mins)
+    [0, 4].map(|half| std::array::from_fn(|i| at(half, i)))
 }
 
 impl Format for Q4K {
@@ -44,8 +55,7 @@ impl Format for Q4K {
     const LEN: usize = 256;
     fn dequantize(block: &BlockQ4K, out: &mut [f32]) {
         let (d, dmin) = (f16(block.d), f16(block.dmin));
-        let (scales, mins) = scales6(&block.scales);
-        let (scales, mins) = (scales.to_le_bytes(), mins.to_le_bytes());
+        let [scales, mins] = scales6_bytes(&block.scales);
         for (i, y) in out.iter_mut().enumerate() {
             let byte = block.qs[i / 64 * 32 + i % 32];
             let q = if i / 32 % 2 == 0 {
@@ -83,12 +93,12 @@ impl Super for Q4K {
     const WIDE: bool = true;
     #[inline(always)]
     fn header<I: Isa>(isa: I, block: &BlockQ4K) -> Header<I> {
-        let (scales, mins) = scales6(&block.scales);
+        let [scales, mins] = isa.doubled_halves(scales6(&block.scales));
         Header {
             d: isa.half(block.d),
             dmin: isa.half(block.dmin),
-            scales: isa.doubled(scales),
-            mins: isa.doubled(mins),
+            scales,
+            mins,
         }
     }
 }
@@ -193,8 +203,7 @@ impl Format for Q5K {
     const LEN: usize = 256;
     fn dequantize(block: &BlockQ5K, out: &mut [f32]) {
         let (d, dmin) = (f16(block.d), f16(block.dmin));
-        let (scales, mins) = scales6(&block.scales);
-        let (scales, mins) = (scales.to_le_bytes(), mins.to_le_bytes());
+        let [scales, mins] = scales6_bytes(&block.scales);
         for (i, y) in out.iter_mut().enumerate() {
             let byte = block.qs[i / 64 * 32 + i % 32];
             let low = if i / 32 % 2 == 0 {
@@ -252,12 +261,12 @@ impl Super for Q5K {
     const WIDE: bool = true;
     #[inline(always)]
     fn header<I: Isa>(isa: I, block: &BlockQ5K) -> Header<I> {
-        let (scales, mins) = scales6(&block.scales);
+        let [scales, mins] = isa.doubled_halves(scales6(&block.scales));
         Header {
             d: isa.half(block.d),
             dmin: isa.half(block.dmin),
-            scales: isa.doubled(scales),
-            mins: isa.doubled(mins),
+            scales,
+            mins,
         }
     }
 }

@@ -114,6 +114,13 @@ impl Isa for Scalar {
     fn doubled(self, from: u64) -> [i16; 16] {
         from_fn(|i| i16::from((from >> (8 * (i / 2))) as i8))
     }
+    fn doubled_halves(self, from: [u64; 2]) -> [[i16; 16]; 2] {
+        let [a, b] = from;
+        [
+            self.doubled(a & 0xffff_ffff | b << 32),
+            self.doubled(a >> 32 | b >> 32 << 32),
+        ]
+    }
     fn low_shorts(self, a: [u8; 32]) -> [i16; 16] {
         from_fn(|i| i16::from(a[i] as i8))
     }

@@ -317,6 +317,19 @@ macro_rules! bytes_256 {
             })
         }
         #[inline(always)]
+        fn doubled_halves(self, from: [u64; 2]) -> [__m256i; 2] {
+            v!({
+                let both = _mm_unpacklo_epi32(
+                    _mm_cvtsi64_si128(from[0] as i64),
+                    _mm_cvtsi64_si128(from[1] as i64),
+                );
+                [
+                    _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(both, both)),
+                    _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(both, both)),
+                ]
+            })
+        }
+        #[inline(always)]
         fn low_shorts(self, a: __m256i) -> __m256i {
             v!(_mm256_cvtepi8_epi16(_mm256_castsi256_si128(a)))
         }
