@@ -193,7 +193,9 @@ def foreign(section):
     if section != "busy":
         yield
         return
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    # It ends with this program, however that ends.
+    loop = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
+    process = subprocess.Popen([sys.executable, "-c", loop])
     try:
         yield
     finally:
