@@ -405,11 +405,12 @@ macro_rules! walk {
                 }
             }
         }
+        let each = panels.len();
         for token in 0..tokens {
             let (tile, t) = (token / TILE_TOKENS, token % TILE_TOKENS);
             let out = $self.0.out.row(token);
             for (group, out) in out.chunks_mut(TILE_ROWS).enumerate() {
-                let sums = &sums[(group / $R * tiles + tile) * $R + group % $R][t];
+                let sums = &sums[(group / each * tiles + tile) * each + group % each][t];
                 match <&mut [f32; TILE_ROWS]>::try_from(&mut *out) {
                     Ok(out) => $isa.put($isa.wide(sums), out),
                     Err(_) => out.copy_from_slice(&sums[..out.len()]),

@@ -276,7 +276,7 @@ impl Super for Q5K {
 pub(crate) fn minus_32(six: u64) -> u64 {
     // Without its top bit the number is right; with the top bit turned over, that bit is the sign, and spreads upwards.
     let turned = six ^ 0x2020_2020_2020_2020;
-    turned | (turned & 0x2020_2020_2020_2020) * 6
+    turned | ((turned & 0x2020_2020_2020_2020) * 6)
 }
 
 /// Pairs of bits `2 plane ..` of 32 bytes.
