@@ -159,7 +159,7 @@ impl<B: Interleave> Forms<B> {
         };
         Ok(Forms {
             rows: Shared::zeroed(tokens.min(FEW), blocks)?,
-            tiles: Shared::zeroed(tiles, blocks)?,
+            tiles: Shared::zeroed(tiles, blocks)?.in_huge_pages(),
         })
     }
 
@@ -206,7 +206,7 @@ impl Activations {
             }
         }
         Ok(Activations {
-            floats: Shared::zeroed(tokens, cols)?,
+            floats: Shared::zeroed(tokens, cols)?.in_huge_pages(),
             small,
             supers,
         })

@@ -58,7 +58,6 @@ impl<T: Zeroable> Shared<T> {
         };
         bytes.ok_or_else(refused)?;
         let cells = try_zeroed_slice_box::<T>(rows * cols).map_err(|()| refused())?;
-        ask_for_huge_pages(&cells);
         Ok(Shared::from_box(rows, cols, cells))
     }
 }
@@ -111,6 +110,13 @@ impl<T> Shared<T> {
 }
 
 impl<T> Shared<T> {
+    /// The same, where it is large in huge pages if the system likes: for buffers that will be used whole. One that may stay
+    /// mostly untouched, as a cache for a long context, would take memory that nobody needs.
+    pub fn in_huge_pages(self) -> Shared<T> {
+        ask_for_huge_pages(&self.cells);
+        self
+    }
+
     /// Rows.
     pub fn rows(&self) -> usize {
         self.rows
