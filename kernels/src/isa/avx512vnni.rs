@@ -1,6 +1,6 @@
 //! AVX-512 with VNNI: 16 floats or the sums of 16 rows are one register; 32 bytes stay half a register.
 //!
-//! As in `avxvnni.rs`, signed codes lie in panels 128 too large. The register file holds the sums of eight tokens.
+//! As in `avxvnni.rs`, signed codes lie in panels 128 too large. The register file holds the sums of two panels by four tokens.
 
 #![allow(unsafe_code, reason = "the intrinsics of a level and its entry")]
 
