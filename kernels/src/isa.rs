@@ -135,25 +135,6 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn sums(self, total: i32) -> Self::Sums;
     /// Adds the products `a[i] * b[i]`.
     fn mac_shorts(self, sums: Self::Sums, a: Self::Shorts, b: Self::Shorts) -> Self::Sums;
-    /// Adds `codes * input * scale` of the `i`-th 32 values of a super-block: `scales[2 i]` for the first 16 values,
-    /// `scales[2 i + 1]` for the rest. Codes are unsigned, at most 127.
-    fn mac(
-        self,
-        sums: Self::Sums,
-        codes: Self::Bytes,
-        input: &[i8; 32],
-        scales: Self::Shorts,
-        i: usize,
-    ) -> Self::Sums;
-    /// As [`Isa::mac`] with signed codes.
-    fn mac_signed(
-        self,
-        sums: Self::Sums,
-        codes: Self::Bytes,
-        input: &[i8; 32],
-        scales: Self::Shorts,
-        i: usize,
-    ) -> Self::Sums;
     /// Adds `codes * input` of 32 values. Codes are unsigned, at most 127.
     fn dot(self, sums: Self::Sums, codes: Self::Bytes, input: &[i8; 32]) -> Self::Sums;
     /// As [`Isa::dot`] with signed codes.
@@ -179,7 +160,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn or2(self, a: Self::Bytes2, b: Self::Bytes2) -> Self::Bytes2;
     /// Sums whose total is that of `sums`.
     fn spread2(self, sums: Self::Sums) -> Self::Sums2;
-    /// As [`Isa::mac`] for the `i`-th 64 values of a super-block.
+    /// Adds `codes * input * scale` of the `i`-th 64 values of a super-block, `scales[4 i + j]` for the `j`-th 16 of them. Codes
+    /// are unsigned, at most 127.
     fn mac2(
         self,
         sums: Self::Sums2,
@@ -229,8 +211,6 @@ pub trait Isa: Copy + Send + Sync + 'static {
 
     // Integer dot products: 16 rows of a panel by one token, lane = row.
 
-    /// Tokens whose sums the registers hold at once: 4 or 8.
-    const TILE_TOKENS: usize;
     /// Panels that meet the same tokens at once: 1, or 2 where the registers hold that many sums.
     const TILE_PANELS: usize;
     /// Whether signed codes go into products 128 too large, as unsigned ones, because products of signed ones would be slow.

@@ -3,12 +3,13 @@
 //! A panel holds 16 rows, *lane = row*: the four codes `4 g .. 4 g + 4` of each row lie side by side, so that one
 //! broadcast of four input bytes meets the same positions of 16 rows, and no sum ever crosses lanes. Scales are decoded
 //! while filling, once for all tokens. A format needs to know only how to give codes and a header, a level only five verbs
-//! on 16 rows and how many tokens its registers hold: that turns the product of formats and levels into a sum.
+//! on 16 rows and how many panels its registers hold: that turns the product of formats and levels into a sum.
 //!
-//! The walk of one ticket (a range of rows): for each stretch of `K` that fits the caches, for each 16 rows, fill the
-//! panel, then for each eight tokens add the stretch to the sums. While one
-//! panel is multiplied, the bytes of the next are on their way.
+//! The walk of one ticket (a range of rows): for each stretch of `K` that fits the caches, for each 16 or 32
+//! rows, fill the panels, then for each four tokens add the stretch to the sums, which wait side by side in the thread's scratch.
+//! While panels are multiplied, the bytes of the next are on their way.
 
+use crate::dot::LINE;
 use crate::format::{Codes, Small, Super};
 use crate::input::{SmallTile, SuperTile, TILE_TOKENS};
 use crate::isa::{Isa, Task};
@@ -19,8 +20,6 @@ use std::ops::Range;
 
 /// Rows of a panel.
 pub(crate) const TILE_ROWS: usize = 16;
-/// A line of the cache.
-const LINE: usize = 64;
 /// Sums of 16 rows for each token of a tile.
 pub(crate) type TileSums = [[f32; TILE_ROWS]; TILE_TOKENS];
 /// 16 rows of 16-bit pairs, one pair for each row.
@@ -394,13 +393,9 @@ macro_rules! walk {
                     }
                     let x = &inputs[tile * per_row..][stretch.clone()];
                     let real = TILE_TOKENS.min(tokens - tile * TILE_TOKENS);
-                    const HALF: usize = TILE_TOKENS / 2;
-                    if I::TILE_TOKENS == TILE_TOKENS && real > HALF {
-                        $Panel::multiply::<I, $F, $R, TILE_TOKENS>(panel, $isa, x, 0, acc);
-                    } else {
-                        for from in (0..real).step_by(HALF) {
-                            $Panel::multiply::<I, $F, $R, HALF>(panel, $isa, x, from, acc);
-                        }
+                    const TOKENS: usize = TILE_TOKENS / 2;
+                    for from in (0..real).step_by(TOKENS) {
+                        $Panel::multiply::<I, $F, $R, TOKENS>(panel, $isa, x, from, acc);
                     }
                 }
             }

@@ -39,29 +39,6 @@ impl Isa for Avx2 {
         v!(_mm256_add_epi32(sums, _mm256_madd_epi16(a, b)))
     }
     #[inline(always)]
-    fn mac(
-        self,
-        sums: __m256i,
-        codes: __m256i,
-        input: &[i8; 32],
-        scales: __m256i,
-        i: usize,
-    ) -> __m256i {
-        let pairs = v!(_mm256_maddubs_epi16(codes, load(input)));
-        self.mac_shorts(sums, pairs, spread(scales, i))
-    }
-    #[inline(always)]
-    fn mac_signed(
-        self,
-        sums: __m256i,
-        codes: __m256i,
-        input: &[i8; 32],
-        scales: __m256i,
-        i: usize,
-    ) -> __m256i {
-        self.mac_shorts(sums, pairs_signed(codes, load(input)), spread(scales, i))
-    }
-    #[inline(always)]
     fn dot(self, sums: __m256i, codes: __m256i, input: &[i8; 32]) -> __m256i {
         let pairs = v!(_mm256_maddubs_epi16(codes, load(input)));
         self.mac_shorts(sums, pairs, self.splat_short(1))
@@ -88,7 +65,6 @@ impl Isa for Avx2 {
         ])
     }
 
-    const TILE_TOKENS: usize = 4;
     const TILE_PANELS: usize = 1;
     const BIASED: bool = false;
     #[inline(always)]

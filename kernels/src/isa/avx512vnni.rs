@@ -71,29 +71,6 @@ impl Isa for Avx512Vnni {
         v!(_mm256_dpwssd_epi32(sums, a, b))
     }
     #[inline(always)]
-    fn mac(
-        self,
-        sums: __m256i,
-        codes: __m256i,
-        input: &[i8; 32],
-        scales: __m256i,
-        i: usize,
-    ) -> __m256i {
-        let pairs = v!(_mm256_maddubs_epi16(codes, load(input)));
-        self.mac_shorts(sums, pairs, spread(scales, i))
-    }
-    #[inline(always)]
-    fn mac_signed(
-        self,
-        sums: __m256i,
-        codes: __m256i,
-        input: &[i8; 32],
-        scales: __m256i,
-        i: usize,
-    ) -> __m256i {
-        self.mac_shorts(sums, pairs_signed(codes, load(input)), spread(scales, i))
-    }
-    #[inline(always)]
     fn dot(self, sums: __m256i, codes: __m256i, input: &[i8; 32]) -> __m256i {
         v!(_mm256_dpbusd_epi32(sums, codes, load(input)))
     }
@@ -224,7 +201,6 @@ impl Isa for Avx512Vnni {
         })
     }
 
-    const TILE_TOKENS: usize = 4;
     const TILE_PANELS: usize = 2;
     const BIASED: bool = true;
     #[inline(always)]

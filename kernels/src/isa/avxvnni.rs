@@ -37,29 +37,6 @@ impl Isa for AvxVnni {
         v!(_mm256_dpwssd_avx_epi32(sums, a, b))
     }
     #[inline(always)]
-    fn mac(
-        self,
-        sums: __m256i,
-        codes: __m256i,
-        input: &[i8; 32],
-        scales: __m256i,
-        i: usize,
-    ) -> __m256i {
-        let pairs = v!(_mm256_maddubs_epi16(codes, load(input)));
-        self.mac_shorts(sums, pairs, spread(scales, i))
-    }
-    #[inline(always)]
-    fn mac_signed(
-        self,
-        sums: __m256i,
-        codes: __m256i,
-        input: &[i8; 32],
-        scales: __m256i,
-        i: usize,
-    ) -> __m256i {
-        self.mac_shorts(sums, pairs_signed(codes, load(input)), spread(scales, i))
-    }
-    #[inline(always)]
     fn dot(self, sums: __m256i, codes: __m256i, input: &[i8; 32]) -> __m256i {
         v!(_mm256_dpbusd_avx_epi32(sums, codes, load(input)))
     }
@@ -86,7 +63,6 @@ impl Isa for AvxVnni {
         unreachable!("a biased level multiplies unsigned codes")
     }
 
-    const TILE_TOKENS: usize = 4;
     const TILE_PANELS: usize = 1;
     const BIASED: bool = true;
     #[inline(always)]

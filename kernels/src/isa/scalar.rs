@@ -153,19 +153,6 @@ impl Isa for Scalar {
             sums.wrapping_add(i32::from(a) * i32::from(b))
         })
     }
-    fn mac(self, sums: i32, codes: [u8; 32], input: &[i8; 32], scales: [i16; 16], i: usize) -> i32 {
-        scaled(sums, products(unsigned(codes), input), scales, i)
-    }
-    fn mac_signed(
-        self,
-        sums: i32,
-        codes: [u8; 32],
-        input: &[i8; 32],
-        scales: [i16; 16],
-        i: usize,
-    ) -> i32 {
-        scaled(sums, products(signed(codes), input), scales, i)
-    }
     fn dot(self, sums: i32, codes: [u8; 32], input: &[i8; 32]) -> i32 {
         sums + products(unsigned(codes), input).iter().sum::<i32>()
     }
@@ -209,7 +196,14 @@ impl Isa for Scalar {
         i: usize,
     ) -> [i32; 2] {
         let input: &[[i8; 32]; 2] = bytemuck::cast_ref(input);
-        from_fn(|h| self.mac(sums[h], codes[h], &input[h], scales, 2 * i + h))
+        from_fn(|h| {
+            scaled(
+                sums[h],
+                products(unsigned(codes[h]), &input[h]),
+                scales,
+                2 * i + h,
+            )
+        })
     }
     fn mac2_signed(
         self,
@@ -220,7 +214,14 @@ impl Isa for Scalar {
         i: usize,
     ) -> [i32; 2] {
         let input: &[[i8; 32]; 2] = bytemuck::cast_ref(input);
-        from_fn(|h| self.mac_signed(sums[h], codes[h], &input[h], scales, 2 * i + h))
+        from_fn(|h| {
+            scaled(
+                sums[h],
+                products(signed(codes[h]), &input[h]),
+                scales,
+                2 * i + h,
+            )
+        })
     }
     fn narrow2(self, sums: [i32; 2]) -> i32 {
         sums[0].wrapping_add(sums[1])
@@ -266,7 +267,6 @@ impl Isa for Scalar {
         from_fn(|i| a[i].mul_add(b[i], c[i]))
     }
 
-    const TILE_TOKENS: usize = 4;
     const TILE_PANELS: usize = 1;
     const BIASED: bool = false;
     fn together(self, _: bool, _: u8) -> usize {

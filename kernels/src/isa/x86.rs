@@ -63,7 +63,7 @@ pub(super) fn pair(input: [i16; 2]) -> i32 {
     i32::from(input[0] as u16) | i32::from(input[1]) << 16
 }
 
-/// Shuffles for `mac`: from eight shorts repeated in both halves, short `2 i` over the low half, `2 i + 1` over the high.
+/// Shuffles for `spread`: from eight shorts repeated in both halves, short `2 i` over the low half, `2 i + 1` over the high.
 const SPREAD: [[u8; 32]; 4] = {
     let mut out = [[0; 32]; 4];
     let mut i = 0;
@@ -502,9 +502,13 @@ macro_rules! blocks_256 {
             i: usize,
         ) -> [__m256i; 2] {
             let [low, high]: &[[i8; 32]; 2] = bytemuck::cast_ref(input);
+            let pairs = v!([
+                _mm256_maddubs_epi16(codes[0], load(low)),
+                _mm256_maddubs_epi16(codes[1], load(high))
+            ]);
             [
-                self.mac(sums[0], codes[0], low, scales, 2 * i),
-                self.mac(sums[1], codes[1], high, scales, 2 * i + 1),
+                self.mac_shorts(sums[0], pairs[0], spread(scales, 2 * i)),
+                self.mac_shorts(sums[1], pairs[1], spread(scales, 2 * i + 1)),
             ]
         }
         #[inline(always)]
@@ -517,9 +521,13 @@ macro_rules! blocks_256 {
             i: usize,
         ) -> [__m256i; 2] {
             let [low, high]: &[[i8; 32]; 2] = bytemuck::cast_ref(input);
+            let (low, high) = (
+                pairs_signed(codes[0], load(low)),
+                pairs_signed(codes[1], load(high)),
+            );
             [
-                self.mac_signed(sums[0], codes[0], low, scales, 2 * i),
-                self.mac_signed(sums[1], codes[1], high, scales, 2 * i + 1),
+                self.mac_shorts(sums[0], low, spread(scales, 2 * i)),
+                self.mac_shorts(sums[1], high, spread(scales, 2 * i + 1)),
             ]
         }
         #[inline(always)]

@@ -17,14 +17,13 @@
 
 use super::exp::exp;
 use crate::Level;
+use crate::dot::LINE;
 use crate::format::BlockQ8_0;
 use crate::isa::{Isa, Task, with_isa};
 use std::array::from_fn;
 
 /// Positions of a tile.
 pub const TILE: usize = 32;
-/// A line of the cache.
-const LINE: usize = 64;
 
 /// How keys or values are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
