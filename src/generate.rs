@@ -132,13 +132,9 @@ pub fn generate_ahead(
         sampler.accept(id);
     }
     // The last token is always read, because its logits are wanted.
-    let known = session
-        .tokens()
-        .iter()
-        .zip(&request.prompt)
-        .take_while(|(a, b)| a == b)
-        .count();
-    let cached = known.min(request.prompt.len().saturating_sub(1));
+    let cached = session
+        .known(&request.prompt)
+        .min(request.prompt.len().saturating_sub(1));
     session.truncate(cached);
     if speculator.most() > 0 {
         session.reserve(speculator.most() + 1)?;

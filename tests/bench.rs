@@ -1,5 +1,8 @@
 //! `smolq bench`: what it prints, not how fast it is.
 
+mod common;
+
+use common::{fails, smolq, stdout};
 use serde_json::Value;
 use smolq::bench::synthetic::Spec;
 use smolq::bench::{Bench, Bound, Settings, Subject, Test, Versus, record};
@@ -11,16 +14,6 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/llama-f16.gguf");
-
-/// The command with nothing of the caller's settings and no standard input.
-fn smolq() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_smolq"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SMOLQ_")) {
-        command.env_remove(name);
-    }
-    command.env_remove("COLUMNS").stdin(Stdio::null());
-    command
-}
 
 /// `smolq bench` of a tiny model: pp6 and tg3, twice each, and what else is asked for.
 fn bench(args: &[&str]) -> Output {
@@ -36,26 +29,6 @@ fn bench(args: &[&str]) -> Output {
         "--no-limits",
     ];
     smolq().args(few).args(args).output().unwrap()
-}
-
-fn stdout(output: Output) -> String {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{:?}: {errors}", output.status);
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Asserts an error of one line that holds all of `parts`, and nothing on stdout.
-fn fails(output: &Output, code: i32, parts: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{text}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
-    if code == 1 {
-        assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(text.starts_with("smolq: error: "), "{text}");
-    }
-    for part in parts {
-        assert!(text.contains(part), "{text:?} lacks {part:?}");
-    }
 }
 
 fn scratch(name: &str) -> PathBuf {
@@ -83,7 +56,7 @@ fn array(text: &str) -> Vec<Value> {
 
 #[test]
 fn json_has_the_fields_that_scripts_read() {
-    let results = array(&stdout(bench(&[
+    let results = array(&stdout(&bench(&[
         "-o", "json", "-t", "2", "-ub", "4", "-ctk", "f32",
     ])));
     assert_eq!(tests_of(&results), [(6, 0, 0), (0, 3, 0)]);
@@ -132,7 +105,7 @@ fn json_has_the_fields_that_scripts_read() {
 fn jsonl_is_an_object_a_line_and_the_same_goes_to_stderr_in_another_format() {
     let output = bench(&["-o", "jsonl", "-oe", "csv"]);
     let errors = String::from_utf8(output.stderr.clone()).unwrap();
-    let text = stdout(output);
+    let text = stdout(&output);
     let results: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -145,7 +118,7 @@ fn jsonl_is_an_object_a_line_and_the_same_goes_to_stderr_in_another_format() {
 
 #[test]
 fn csv_has_a_head_and_a_quoted_value_for_each_name() {
-    let text = stdout(bench(&["-o", "csv"]));
+    let text = stdout(&bench(&["-o", "csv"]));
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 3, "{text}");
     let names: Vec<_> = lines[0].split(',').collect();
@@ -175,7 +148,7 @@ fn csv_has_a_head_and_a_quoted_value_for_each_name() {
 
 #[test]
 fn sql_makes_a_table_and_fills_it() {
-    let text = stdout(bench(&["-o", "sql"]));
+    let text = stdout(&bench(&["-o", "sql"]));
     let (create, rest) = text.split_once(");\n\n").unwrap();
     let columns: Vec<_> = create
         .strip_prefix("CREATE TABLE IF NOT EXISTS llama_bench (\n")
@@ -210,7 +183,7 @@ fn table(text: &str) -> Vec<Vec<&str>> {
 
 #[test]
 fn markdown_has_the_columns_of_llama_bench() {
-    let text = stdout(bench(&[]));
+    let text = stdout(&bench(&[]));
     let rows = table(&text);
     assert_eq!(rows.len(), 4, "{text}");
     assert_eq!(
@@ -262,7 +235,7 @@ fn a_narrow_terminal_gets_a_narrow_table() {
             "--no-limits",
         ];
         stdout(
-            smolq()
+            &smolq()
                 .args(few)
                 .args(args)
                 .env("COLUMNS", columns)
@@ -307,7 +280,7 @@ fn lists_ranges_and_depths_make_tests() {
     let args = [
         "-p", "1-4*2,7", "-n", "0", "-pg", "3,2", "-d", "0-8+8", "-p", "9",
     ];
-    let results = array(&stdout(smolq().args(few).args(args).output().unwrap()));
+    let results = array(&stdout(&smolq().args(few).args(args).output().unwrap()));
     let wanted: Vec<_> = [0, 8]
         .into_iter()
         .flat_map(|d| {
@@ -345,7 +318,7 @@ fn settings_multiply_and_may_come_from_the_environment() {
         .env("SMOLQ_OUTPUT", "json")
         .env("SMOLQ_THREADS", "1,2")
         .env("SMOLQ_LEVEL", "scalar");
-    let results = array(&stdout(command.output().unwrap()));
+    let results = array(&stdout(&command.output().unwrap()));
     let of = |r: &Value| {
         (
             r["type_k"].as_str().unwrap().to_owned(),
@@ -441,7 +414,7 @@ fn another_program_is_measured_in_turn() {
         test -f "$MODEL""#,
         count.display()
     );
-    let results = array(&stdout(bench(&[
+    let results = array(&stdout(&bench(&[
         "-o", "json", "-t", "2", "--versus", &command,
     ])));
     assert_eq!(
@@ -462,7 +435,7 @@ fn another_program_is_measured_in_turn() {
     }
     fs::remove_dir_all(count.parent().unwrap()).unwrap();
     let line = r#"echo '{"n_prompt": 6, "n_gen": 0, "avg_ts": 10}'; echo '{"n_prompt": 0, "n_gen": 3, "avg_ts": 20}'"#;
-    let text = stdout(bench(&["--versus", line]));
+    let text = stdout(&bench(&["--versus", line]));
     let rows = table(&text);
     assert_eq!(rows[0][9..], ["versus", "ratio"]);
     assert_eq!((rows[2][9], rows[3][9]), ("10.00", "20.00"));

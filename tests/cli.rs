@@ -1,5 +1,8 @@
 //! The real binary, as a person or a script uses it.
 
+mod common;
+
+use common::{fails, smolq, stdout};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
@@ -14,48 +17,8 @@ fn data(name: &str) -> String {
         .into_owned()
 }
 
-/// The command with nothing of the caller's settings and no standard input.
-fn smolq() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_smolq"));
-    for (name, _) in
-        std::env::vars().filter(|(name, _)| name.starts_with("SMOLQ_") && name != "SMOLQ_FIXTURES")
-    {
-        command.env_remove(name);
-    }
-    command.stdin(Stdio::null());
-    command
-}
-
 fn run(args: &[&str]) -> Output {
     smolq().args(args).output().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    assert!(
-        output.status.success(),
-        "{:?}: {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-/// Asserts an error of one line that holds all of `parts`.
-fn fails(output: &Output, code: i32, parts: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{text}");
-    assert!(
-        output.stdout.is_empty(),
-        "stdout: {}",
-        String::from_utf8_lossy(&output.stdout)
-    );
-    if code == 1 {
-        assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(text.starts_with("smolq: error: "), "{text}");
-    }
-    for part in parts {
-        assert!(text.contains(part), "{text:?} lacks {part:?}");
-    }
 }
 
 /// A file in a folder of this test process.

@@ -166,6 +166,12 @@ impl Session {
         &self.tokens
     }
 
+    /// How many tokens at the beginning of `text` are held.
+    pub fn known(&self, text: &[u32]) -> usize {
+        let both = self.tokens.iter().zip(text);
+        both.take_while(|(held, id)| held == id).count()
+    }
+
     /// The threads, for measuring what they can do.
     pub fn pool(&self) -> &Pool {
         &self.pool

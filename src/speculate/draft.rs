@@ -70,7 +70,7 @@ impl DraftModel {
     /// # Errors
     /// If memory is not to be had. A text that does not fit the session's context is no error: nothing is drafted for it.
     pub(super) fn begin(&mut self, text: &[u32], cancel: &AtomicBool) -> Result<()> {
-        self.agreed = common_start(self.session.tokens(), text);
+        self.agreed = self.session.known(text);
         if self.agreed < text.len() && text.len() <= self.session.n_ctx() {
             self.session.truncate(self.agreed);
             let rest = &text[self.agreed..];
@@ -131,9 +131,4 @@ fn of_draft(error: Error) -> Error {
         field: "--draft-model",
         why: error.to_string(),
     }
-}
-
-/// How many tokens at the beginnings of two texts agree.
-fn common_start(a: &[u32], b: &[u32]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }

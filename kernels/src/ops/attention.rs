@@ -453,9 +453,10 @@ fn weigh_part<I: Isa, const Q: usize, const W: usize>(
         }
     }
     let tile = &tile[16 * w..];
+    let next = next.get(16 * w * row_bytes / stride..).unwrap_or(&[]);
     for t in 0..visible.min(TILE) {
         let values = &tile[t * stride..][..16 * W];
-        if let Some(byte) = next.get(t * row_bytes + 16 * w * row_bytes / stride) {
+        if let Some(byte) = next.get(t * row_bytes) {
             isa.prefetch(byte, 0);
         }
         let mut v = [isa.splat_wide(0.0); W];
