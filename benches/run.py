@@ -203,10 +203,10 @@ def foreign(section):
         process.wait()
 
 
-def measure(cell, options):
-    """Runs a cell; gives its row."""
+def measure(cell, options, smolq):
+    """Runs a cell; gives its row. `smolq` says which smolq that is."""
     command = cell.command(options)
-    result = {"cell": dataclasses.asdict(cell), "command": shlex.join(command), "foreign_cores": foreign_cores()}
+    result = {"cell": dataclasses.asdict(cell), "command": shlex.join(command), "smolq": smolq, "foreign_cores": foreign_cores()}
     with foreign(cell.section):
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
@@ -260,12 +260,13 @@ def table(rows):
         yield "| " + " | ".join(row) + " |"
 
 
-def document(results, machine, date, smolq):
+def document(results, machine, date):
     """The whole file."""
     yield f"# smolq and llama.cpp, {date}"
     yield ""
     yield from machine.lines()
-    yield f"* smolq: {smolq}"
+    for smolq in dict.fromkeys(result["smolq"] for result in results):
+        yield f"* smolq: {smolq}, {sum(result['smolq'] == smolq for result in results)} of the rows"
     yield f"* Peer: {llamacpp.RELEASE}, prebuilt: {llamacpp.PACKAGE}@{llamacpp.VERSION}"
     yield ""
     yield "Tokens per second, random weights; smolq's level and the peer's stand in the first column. Both are measured in turn, run by run."
@@ -340,8 +341,13 @@ def pairs_for(options, machine):
 def version(smolq):
     """The program's version and the commit of the tree, as far as they can be told."""
     said = subprocess.run([str(ROOT / smolq), "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-    commit = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    return f"{said}, commit {commit.stdout.strip()}" if commit.returncode == 0 else said
+    git = ["git", "-C", str(ROOT)]
+    commit = subprocess.run([*git, "describe", "--always"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    if commit.returncode != 0:
+        return said
+    # The tables that this program writes change nothing of what it measures.
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", ":!benches/results"]).returncode != 0
+    return f"{said}, commit {commit.stdout.strip()}{', changed' if changed else ''}"
 
 
 def read(path):
@@ -376,12 +382,12 @@ def run(options):
     for i, cell in enumerate(plan):
         if options.resume and "row" in results.get(cell.key(), {}):
             continue
-        result = measure(cell, options)
+        result = measure(cell, options, smolq)
         results[cell.key()] = result
         failed += "error" in result
         print(f"[{i + 1}/{len(plan)}] {cell.section} {cell.model} " + " ".join(table_row(result)), flush=True)
         write(store, json.dumps(results, indent=1) + "\n")
-        write(path, "\n".join(document(list(results.values()), machine, date, smolq)) + "\n")
+        write(path, "\n".join(document(list(results.values()), machine, date)) + "\n")
     print(path)
     return 1 if failed else 0
 
