@@ -18,7 +18,7 @@
 //! Loops over rows and tokens are written out, not passed as closures to library functions: where the compiler leaves such
 //! a function out of line, it has none of the level's instructions, and the kernel is a hundred times slower.
 
-use crate::format::{Small, Super};
+use crate::format::{Scales, Small, Super};
 use crate::input::{SmallInput, SuperInput};
 use crate::isa::{Isa, Task};
 use crate::panel::{offset, unsigned_codes};
@@ -89,54 +89,98 @@ struct Part<I: Isa, const T: usize> {
     m: f32,
 }
 
+/// Whether rows enter with eight scales each, two rows in a vector. The walk with sixteen takes what has an offset.
 #[inline(always)]
-fn super_part<I: Isa, F: Super, const T: usize>(
+fn eights<F: Super>() -> bool {
+    F::WIDE && F::OFFSET == 0
+}
+
+/// A row's super-block by `T` tokens: its products, times `refined` scales.
+#[inline(always)]
+fn super_row<I: Isa, F: Super, const T: usize>(
     isa: I,
     block: &F::Block,
     input: &[&SuperInput; T],
-) -> Part<I, T> {
+    mut sums: [I::Sums2; T],
+    refined: [I::Shorts; T],
+) -> [I::Sums2; T] {
     prefetch(isa, block);
-    let header = F::header(isa, block);
-    let mut refined = [header.scales; T];
-    for t in 0..T {
-        refined[t] = isa.mul_shorts(header.scales, isa.shorts(&input[t].refine));
-    }
-    let mut part = Part {
-        sums: [isa.sums(0); T],
-        mins: [isa.sums(0); T],
-        d: header.d,
-        m: -header.dmin,
-    };
-    if F::OFFSET != 0 {
-        let offsets = isa.mul_shorts(header.scales, isa.splat_short(-F::OFFSET));
-        for t in 0..T {
-            part.sums[t] = isa.mac_shorts(isa.sums(0), offsets, isa.shorts(&input[t].sums));
-        }
-    }
-    if F::MINS {
-        for t in 0..T {
-            part.mins[t] = isa.mac_shorts(isa.sums(0), header.mins, isa.shorts(&input[t].sums));
-        }
-    }
-    let mut sums = [isa.spread2(isa.sums(0)); T];
-    for t in 0..T {
-        sums[t] = isa.spread2(part.sums[t]);
-    }
     for i in 0..4 {
         let codes = F::codes2(isa, block, i);
         for t in 0..T {
             let x = &input[t].qs.as_chunks::<64>().0[i];
-            sums[t] = if F::SIGNED {
-                isa.mac2_signed(sums[t], codes, x, refined[t], i)
-            } else {
-                isa.mac2(sums[t], codes, x, refined[t], i)
+            sums[t] = match (eights::<F>(), F::SIGNED) {
+                (false, false) => isa.mac2(sums[t], codes, x, refined[t], i),
+                (false, true) => isa.mac2_signed(sums[t], codes, x, refined[t], i),
+                (true, false) => isa.wide_mac2(sums[t], codes, x, refined[t], i),
+                (true, true) => isa.wide_mac2_signed(sums[t], codes, x, refined[t], i),
             };
         }
     }
+    sums
+}
+
+/// What one row's block with sixteen scales gives for `T` tokens.
+#[inline(always)]
+fn narrow_row<I: Isa, F: Super, const T: usize>(
+    isa: I,
+    block: &F::Block,
+    input: &[&SuperInput; T],
+) -> ([I::Sums2; T], [I::Sums; T]) {
+    let Scales { scales, mins } = F::scales(isa, block);
+    let mut refined = [scales; T];
+    let mut sums = [isa.spread2(isa.sums(0)); T];
+    let mut min_sums = [isa.sums(0); T];
     for t in 0..T {
-        part.sums[t] = isa.narrow2(sums[t]);
+        let x = isa.shorts(&input[t].sums);
+        refined[t] = isa.mul_shorts(scales, isa.shorts(&input[t].refine));
+        if F::OFFSET != 0 {
+            let offsets = isa.mul_shorts(scales, isa.splat_short(-F::OFFSET));
+            sums[t] = isa.spread2(isa.mac_shorts(isa.sums(0), offsets, x));
+        }
+        if F::MINS {
+            min_sums[t] = isa.mac_shorts(isa.sums(0), mins, x);
+        }
     }
-    part
+    (
+        super_row::<I, F, T>(isa, block, input, sums, refined),
+        min_sums,
+    )
+}
+
+/// What the blocks of two rows with eight scales each give for `T` tokens, and their minimums.
+#[inline(always)]
+fn wide_rows<I: Isa, F: Super, const T: usize>(
+    isa: I,
+    blocks: [&F::Block; 2],
+    input: &[&SuperInput; T],
+) -> ([[I::Sums2; T]; 2], I::Shorts) {
+    let Scales { scales, mins } = F::wide_scales(isa, blocks);
+    let mut refined = [[scales; T]; 2];
+    for t in 0..T {
+        let both = isa.mul_shorts(scales, isa.eight_twice(&input[t].wide_refine));
+        [refined[0][t], refined[1][t]] = isa.halves_twice(both);
+    }
+    let zero = [isa.spread2(isa.sums(0)); T];
+    let sums = [
+        super_row::<I, F, T>(isa, blocks[0], input, zero, refined[0]),
+        super_row::<I, F, T>(isa, blocks[1], input, zero, refined[1]),
+    ];
+    (sums, mins)
+}
+
+/// The float scales of a block of each of four rows, and the minimums' with the other sign.
+#[inline(always)]
+fn float_scales<I: Isa, F: Super>(isa: I, blocks: [&F::Block; STREAMS]) -> [I::Quad; 2] {
+    let mut pairs = [0; STREAMS];
+    for r in 0..STREAMS {
+        pairs[r] = u32::from(F::d(blocks[r])) | u32::from(F::dmin(blocks[r])) << 16;
+    }
+    let [mut d, m] = isa.octet_quads(isa.octet_half_pairs(pairs));
+    if F::FACTOR != 1.0 {
+        d = isa.quad_mul(d, isa.quad([F::FACTOR; STREAMS]));
+    }
+    [d, isa.quad_neg(m)]
 }
 
 #[inline(always)]
@@ -204,14 +248,43 @@ fn super_tile<I: Isa, F: Super, const T: usize>(
     let [r0, r1, r2, r3] = rows.map(|row| &row[..n]);
     let mut acc = [isa.quad([0.0; 4]); T];
     for b in 0..n {
-        let x: [&SuperInput; T] = from_fn(|t| &input[t][b]);
-        let parts = [
-            super_part::<I, F, T>(isa, &r0[b], &x),
-            super_part::<I, F, T>(isa, &r1[b], &x),
-            super_part::<I, F, T>(isa, &r2[b], &x),
-            super_part::<I, F, T>(isa, &r3[b], &x),
-        ];
-        add_parts(isa, parts, F::MINS, x.map(|x| x.d), &mut acc);
+        let blocks = [&r0[b], &r1[b], &r2[b], &r3[b]];
+        let mut x = [&input[0][b]; T];
+        for t in 0..T {
+            x[t] = &input[t][b];
+        }
+        let [d, m] = float_scales::<I, F>(isa, blocks);
+        let mut mins = [m; T];
+        let sums: [[I::Sums2; T]; STREAMS];
+        if eights::<F>() {
+            let ([s0, s1], m01) = wide_rows::<I, F, T>(isa, [blocks[0], blocks[1]], &x);
+            let ([s2, s3], m23) = wide_rows::<I, F, T>(isa, [blocks[2], blocks[3]], &x);
+            sums = [s0, s1, s2, s3];
+            if F::MINS {
+                for t in 0..T {
+                    mins[t] = isa.dot_eights([m01, m23], isa.eight_twice(&x[t].wide_sums));
+                }
+            }
+        } else {
+            let (s0, m0) = narrow_row::<I, F, T>(isa, blocks[0], &x);
+            let (s1, m1) = narrow_row::<I, F, T>(isa, blocks[1], &x);
+            let (s2, m2) = narrow_row::<I, F, T>(isa, blocks[2], &x);
+            let (s3, m3) = narrow_row::<I, F, T>(isa, blocks[3], &x);
+            sums = [s0, s1, s2, s3];
+            if F::MINS {
+                for t in 0..T {
+                    mins[t] = isa.totals([m0[t], m1[t], m2[t], m3[t]]);
+                }
+            }
+        }
+        for t in 0..T {
+            let dx = isa.quad([x[t].d; STREAMS]);
+            let total = isa.whole_totals([sums[0][t], sums[1][t], sums[2][t], sums[3][t]]);
+            acc[t] = isa.quad_fma(isa.quad_mul(d, dx), total, acc[t]);
+            if F::MINS {
+                acc[t] = isa.quad_fma(isa.quad_mul(m, dx), mins[t], acc[t]);
+            }
+        }
     }
     arrays::<I, T>(isa, acc)
 }

@@ -90,23 +90,32 @@ pub trait Super: Codes {
     const MINS: bool;
     /// Whether scales `2 i` and `2 i + 1` are always equal (sub-blocks of 32).
     const WIDE: bool;
-    /// Scales of the block.
-    fn header<I: Isa>(isa: I, block: &Self::Block) -> Header<I>;
+    /// What the stored float scale is multiplied with: a power of two.
+    const FACTOR: f32 = 1.0;
+    /// The stored float scale of the super-block, f16.
+    fn d(block: &Self::Block) -> u16;
+    /// The float scale of the minimums, f16.
+    fn dmin(_: &Self::Block) -> u16 {
+        0
+    }
+    /// The integers of each 16 values: lane `i` for values `16 i .. 16 i + 16`.
+    fn scales<I: Isa>(isa: I, block: &Self::Block) -> Scales<I>;
+    /// The integers of each 32 values of two blocks, where the format is [`Super::WIDE`]: lanes 0..8 for the first block, lanes
+    /// 8..16 for the second.
+    fn wide_scales<I: Isa>(_: I, _: [&Self::Block; 2]) -> Scales<I> {
+        unreachable!("the scales are of 16 values each")
+    }
 }
 
-/// The scales of a super-block, one integer for each 16 values.
+/// The integer scales of a super-block.
 ///
 /// Bounds that keep every sum exact: `|scales[i]| * MAX <= 128 * 64`, so that 256 products with inputs of up to `127 * 8` stay
 /// below `2^31`, and `0 <= mins[i] <= 63`.
 #[derive(Clone, Copy)]
-pub struct Header<I: Isa> {
-    /// Float scale of the super-block.
-    pub d: f32,
-    /// Float scale of the minimums.
-    pub dmin: f32,
-    /// Integer scale of values `16 i .. 16 i + 16`.
+pub struct Scales<I: Isa> {
+    /// Scales.
     pub scales: I::Shorts,
-    /// Integer minimum of values `16 i .. 16 i + 16`.
+    /// Minimums.
     pub mins: I::Shorts,
 }
 

@@ -38,7 +38,7 @@ pub struct SmallInput {
 
 /// 256 values: `d * refine[k / 16] * qs[k]`.
 #[derive(Clone, Copy, Debug, bytemuck::Zeroable)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct SuperInput {
     /// Rounded values, -127..=127.
     pub qs: [i8; 256],
@@ -46,6 +46,10 @@ pub struct SuperInput {
     pub refine: [i16; 16],
     /// `refine[i]` times the sum of the 16 values `16 i ..`.
     pub sums: [i16; 16],
+    /// The factors of each 32 values.
+    pub wide_refine: [i16; 8],
+    /// The refined sums of each 32 values.
+    pub wide_sums: [i16; 8],
     /// Scale.
     pub d: f32,
 }
@@ -65,6 +69,8 @@ impl SuperInput {
         qs: [0; 256],
         refine: [1; 16],
         sums: [0; 16],
+        wide_refine: [1; 8],
+        wide_sums: [0; 8],
         d: 0.0,
     };
 }
@@ -123,11 +129,9 @@ impl Interleave for SuperInput {
             to[t] = *from;
         }
         for i in 0..8 {
-            tile.refine[i][t] = i32::from(self.refine[2 * i]);
-            let [a, b] = [self.sums[2 * i], self.sums[2 * i + 1]];
-            tile.sums[i][t] = [a, b];
-            // At most 127 * 32 * 8: still 16 bits.
-            tile.wide_sums[i / 2][t][i % 2] = a + b;
+            tile.refine[i][t] = i32::from(self.wide_refine[i]);
+            tile.sums[i][t] = [self.sums[2 * i], self.sums[2 * i + 1]];
+            tile.wide_sums[i / 2][t][i % 2] = self.wide_sums[i];
         }
         tile.d[t] = self.d;
     }
@@ -459,6 +463,9 @@ impl Task for QuantizeSuper<'_> {
                         out.refine[2 * i + half] = refine;
                         out.sums[2 * i + half] = refine * sum_of(&qs) as i16;
                     }
+                    out.wide_refine[i] = refine;
+                    // At most 127 * 32 * 8: still 16 bits.
+                    out.wide_sums[i] = out.sums[2 * i] + out.sums[2 * i + 1];
                 }
             }
         }

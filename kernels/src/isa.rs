@@ -115,6 +115,13 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn doubled(self, from: u64) -> Self::Shorts;
     /// Two times eight signed bytes as shorts, each twice: those in the lower halves of the two words, and in the upper halves.
     fn doubled_halves(self, from: [u64; 2]) -> [Self::Shorts; 2];
+    /// From the first 16 bytes of two blocks, eight 6-bit scales and eight 6-bit minimums as in `scales6` in their last 12 bytes:
+    /// the scales of the first block, then of the second; and so the minimums.
+    fn scales6(self, from: [&[u8; 16]; 2]) -> [Self::Shorts; 2];
+    /// Loads eight shorts, twice.
+    fn eight_twice(self, from: &[i16; 8]) -> Self::Shorts;
+    /// The first eight, twice; and the last eight, twice.
+    fn halves_twice(self, a: Self::Shorts) -> [Self::Shorts; 2];
     /// The first 16 bytes, signed, as shorts.
     fn low_shorts(self, a: Self::Bytes) -> Self::Shorts;
     /// The last 16 bytes, signed, as shorts.
@@ -141,6 +148,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn dot_signed(self, sums: Self::Sums, codes: Self::Bytes, input: &[i8; 32]) -> Self::Sums;
     /// The totals of four rows, as floats rounded to nearest even.
     fn totals(self, rows: [Self::Sums; 4]) -> Self::Quad;
+    /// Of four rows of eight shorts, two in each of `rows`, the total of the products with eight shorts that `by` holds twice, as
+    /// floats rounded to nearest even.
+    fn dot_eights(self, rows: [Self::Shorts; 2], by: Self::Shorts) -> Self::Quad;
 
     // The same for 64 bytes at a time.
 
@@ -179,8 +189,26 @@ pub trait Isa: Copy + Send + Sync + 'static {
         scales: Self::Shorts,
         i: usize,
     ) -> Self::Sums2;
-    /// Sums with the same total.
-    fn narrow2(self, sums: Self::Sums2) -> Self::Sums;
+    /// As [`Isa::mac2`] with scales of 32 values: `scales[2 i + j]` for the `j`-th 32 of them. The eight scales are there twice.
+    fn wide_mac2(
+        self,
+        sums: Self::Sums2,
+        codes: Self::Bytes2,
+        input: &[i8; 64],
+        scales: Self::Shorts,
+        i: usize,
+    ) -> Self::Sums2;
+    /// As [`Isa::wide_mac2`] with signed codes.
+    fn wide_mac2_signed(
+        self,
+        sums: Self::Sums2,
+        codes: Self::Bytes2,
+        input: &[i8; 64],
+        scales: Self::Shorts,
+        i: usize,
+    ) -> Self::Sums2;
+    /// The whole totals of four rows, as floats rounded to nearest even.
+    fn whole_totals(self, rows: [Self::Sums2; 4]) -> Self::Quad;
     /// Products `codes * input` of two blocks. Codes are unsigned; at most 127, unless the level is [`Isa::BIASED`].
     fn dot2(self, codes: Self::Bytes2, input: Self::Bytes2) -> Self::Sums2;
     /// As [`Isa::dot2`] with signed codes; never used where the level is [`Isa::BIASED`].
@@ -193,6 +221,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn put_octet(self, a: Self::Octet, to: &mut [f32; 8]);
     /// Eight half-precision numbers as floats.
     fn octet_halves(self, bits: [u16; 8]) -> Self::Octet;
+    /// Four pairs of half-precision numbers as floats: the lower ones, then the upper ones.
+    fn octet_half_pairs(self, pairs: [u32; 4]) -> Self::Octet;
     /// Products.
     fn octet_mul(self, a: Self::Octet, b: Self::Octet) -> Self::Octet;
     /// The first four, and the last four.
@@ -204,6 +234,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn quad(self, from: [f32; 4]) -> Self::Quad;
     /// The four floats.
     fn quad_array(self, a: Self::Quad) -> [f32; 4];
+    /// With the other sign.
+    fn quad_neg(self, a: Self::Quad) -> Self::Quad;
     /// Products.
     fn quad_mul(self, a: Self::Quad, b: Self::Quad) -> Self::Quad;
     /// `a * b + c`, rounded once.

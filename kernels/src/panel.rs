@@ -83,10 +83,11 @@ impl SuperPanel {
             let mut scales = [isa.splat_short(0); 8];
             let mut mins = [isa.splat_short(0); 8];
             for (lane, row) in rows.iter().enumerate() {
-                let header = F::header(isa, &row[at]);
-                self.d[8 * half + lane] = header.d;
-                self.neg_dmin[8 * half + lane] = -header.dmin;
-                (scales[lane], mins[lane]) = (header.scales, header.mins);
+                let block = &row[at];
+                self.d[8 * half + lane] = isa.half(F::d(block)) * F::FACTOR;
+                self.neg_dmin[8 * half + lane] = -isa.half(F::dmin(block));
+                let of = F::scales(isa, block);
+                (scales[lane], mins[lane]) = (of.scales, of.mins);
             }
             // From a row's scales in a vector to a scale's rows in a vector. Scales of neighbours are a pair on the way; those of
             // wide formats are equal.

@@ -52,15 +52,31 @@ macro_rules! gridded {
         impl Super for $format {
             const MINS: bool = false;
             const WIDE: bool = $wide;
+            const FACTOR: f32 = <$block as Grid>::FACTOR;
             #[inline(always)]
-            fn header<I: Isa>(isa: I, block: &$block) -> Header<I> {
+            fn d(block: &$block) -> u16 {
+                block.d()
+            }
+            #[inline(always)]
+            fn scales<I: Isa>(isa: I, block: &$block) -> Scales<I> {
                 let mut scales = [0; 2];
                 for i in 0..16 {
                     scales[i / 8] |= u64::from(block.scale(i) as u8) << (8 * (i % 8));
                 }
-                Header {
-                    d: isa.half(block.d()) * <$block as Grid>::FACTOR,
-                    dmin: 0.0,
+                Scales {
+                    scales: isa.widened_words(scales),
+                    mins: isa.splat_short(0),
+                }
+            }
+            #[inline(always)]
+            fn wide_scales<I: Isa>(isa: I, blocks: [&$block; 2]) -> Scales<I> {
+                let mut scales = [0; 2];
+                for (scales, block) in scales.iter_mut().zip(blocks) {
+                    for i in 0..8 {
+                        *scales |= u64::from(block.scale(2 * i) as u8) << (8 * i);
+                    }
+                }
+                Scales {
                     scales: isa.widened_words(scales),
                     mins: isa.splat_short(0),
                 }

@@ -88,19 +88,35 @@ impl Codes for Q4K {
     }
 }
 
-impl Super for Q4K {
-    const MINS: bool = true;
-    const WIDE: bool = true;
-    #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockQ4K) -> Header<I> {
-        let [scales, mins] = isa.doubled_halves(scales6(&block.scales));
-        Header {
-            d: isa.half(block.d),
-            dmin: isa.half(block.dmin),
-            scales,
-            mins,
+/// The functions of a [`Super`] format whose block begins with `d`, `dmin` and the 12 bytes of [`scales6`].
+macro_rules! scales6_headers {
+    ($block:ty) => {
+        const MINS: bool = true;
+        const WIDE: bool = true;
+        #[inline(always)]
+        fn d(block: &$block) -> u16 {
+            block.d
         }
-    }
+        #[inline(always)]
+        fn dmin(block: &$block) -> u16 {
+            block.dmin
+        }
+        #[inline(always)]
+        fn scales<I: Isa>(isa: I, block: &$block) -> Scales<I> {
+            let [scales, mins] = isa.doubled_halves(scales6(&block.scales));
+            Scales { scales, mins }
+        }
+        #[inline(always)]
+        fn wide_scales<I: Isa>(isa: I, [a, b]: [&$block; 2]) -> Scales<I> {
+            let [scales, mins] =
+                isa.scales6([b16(bytemuck::bytes_of(a), 0), b16(bytemuck::bytes_of(b), 0)]);
+            Scales { scales, mins }
+        }
+    };
+}
+
+impl Super for Q4K {
+    scales6_headers!(BlockQ4K);
 }
 
 block! {
@@ -169,10 +185,12 @@ impl Super for Q6K {
     const MINS: bool = false;
     const WIDE: bool = false;
     #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockQ6K) -> Header<I> {
-        Header {
-            d: isa.half(block.d),
-            dmin: 0.0,
+    fn d(block: &BlockQ6K) -> u16 {
+        block.d
+    }
+    #[inline(always)]
+    fn scales<I: Isa>(isa: I, block: &BlockQ6K) -> Scales<I> {
+        Scales {
             scales: isa.widened(&block.scales),
             mins: isa.splat_short(0),
         }
@@ -257,18 +275,7 @@ impl Codes for Q5K {
 }
 
 impl Super for Q5K {
-    const MINS: bool = true;
-    const WIDE: bool = true;
-    #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockQ5K) -> Header<I> {
-        let [scales, mins] = isa.doubled_halves(scales6(&block.scales));
-        Header {
-            d: isa.half(block.d),
-            dmin: isa.half(block.dmin),
-            scales,
-            mins,
-        }
-    }
+    scales6_headers!(BlockQ5K);
 }
 
 /// Each of eight 6-bit numbers less 32, as signed bytes.
@@ -336,11 +343,17 @@ impl Super for Q2K {
     const MINS: bool = true;
     const WIDE: bool = false;
     #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockQ2K) -> Header<I> {
+    fn d(block: &BlockQ2K) -> u16 {
+        block.d
+    }
+    #[inline(always)]
+    fn dmin(block: &BlockQ2K) -> u16 {
+        block.dmin
+    }
+    #[inline(always)]
+    fn scales<I: Isa>(isa: I, block: &BlockQ2K) -> Scales<I> {
         let both = isa.nibbles(&block.scales);
-        Header {
-            d: isa.half(block.d),
-            dmin: isa.half(block.dmin),
+        Scales {
             scales: isa.low_shorts(both),
             mins: isa.high_shorts(both),
         }
@@ -429,10 +442,12 @@ impl Super for Q3K {
     const MINS: bool = false;
     const WIDE: bool = false;
     #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockQ3K) -> Header<I> {
-        Header {
-            d: isa.half(block.d),
-            dmin: 0.0,
+    fn d(block: &BlockQ3K) -> u16 {
+        block.d
+    }
+    #[inline(always)]
+    fn scales<I: Isa>(isa: I, block: &BlockQ3K) -> Scales<I> {
+        Scales {
             scales: isa.widened_words(block.unpacked()),
             mins: isa.splat_short(0),
         }

@@ -128,6 +128,21 @@ impl BlockIQ4XS {
         let high = (self.scales_h >> (2 * i) & 3) as u8;
         (low | high << 4) as i8 - 32
     }
+
+    /// The eight scales, a byte each, the first lowest.
+    #[inline(always)]
+    fn scales(&self) -> u64 {
+        // Eight nibbles and eight pairs of bits, spread over the bytes of a word.
+        let mut low = u64::from(u32::from_le_bytes(self.scales_l));
+        low = (low | low << 16) & 0x0000_ffff_0000_ffff;
+        low = (low | low << 8) & 0x00ff_00ff_00ff_00ff;
+        low = (low | low << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        let mut high = u64::from(self.scales_h);
+        high = (high | high << 24) & 0x0000_00ff_0000_00ff;
+        high = (high | high << 12) & 0x000f_000f_000f_000f;
+        high = (high | high << 6) & 0x0303_0303_0303_0303;
+        minus_32(low | high << 4)
+    }
 }
 
 impl Format for IQ4XS {
@@ -161,20 +176,20 @@ impl Super for IQ4XS {
     const MINS: bool = false;
     const WIDE: bool = true;
     #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockIQ4XS) -> Header<I> {
-        // Eight nibbles and eight pairs of bits, spread over the bytes of a word.
-        let mut low = u64::from(u32::from_le_bytes(block.scales_l));
-        low = (low | low << 16) & 0x0000_ffff_0000_ffff;
-        low = (low | low << 8) & 0x00ff_00ff_00ff_00ff;
-        low = (low | low << 4) & 0x0f0f_0f0f_0f0f_0f0f;
-        let mut high = u64::from(block.scales_h);
-        high = (high | high << 24) & 0x0000_00ff_0000_00ff;
-        high = (high | high << 12) & 0x000f_000f_000f_000f;
-        high = (high | high << 6) & 0x0303_0303_0303_0303;
-        Header {
-            d: isa.half(block.d),
-            dmin: 0.0,
-            scales: isa.doubled(minus_32(low | high << 4)),
+    fn d(block: &BlockIQ4XS) -> u16 {
+        block.d
+    }
+    #[inline(always)]
+    fn scales<I: Isa>(isa: I, block: &BlockIQ4XS) -> Scales<I> {
+        Scales {
+            scales: isa.doubled(block.scales()),
+            mins: isa.splat_short(0),
+        }
+    }
+    #[inline(always)]
+    fn wide_scales<I: Isa>(isa: I, [a, b]: [&BlockIQ4XS; 2]) -> Scales<I> {
+        Scales {
+            scales: isa.widened_words([a.scales(), b.scales()]),
             mins: isa.splat_short(0),
         }
     }

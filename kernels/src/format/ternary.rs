@@ -98,18 +98,31 @@ impl Codes for TQ1_0 {
     }
 }
 
+/// The functions of a [`Super`] format without integer scales.
+macro_rules! ones {
+    ($block:ty) => {
+        #[inline(always)]
+        fn d(block: &$block) -> u16 {
+            block.d
+        }
+        #[inline(always)]
+        fn scales<I: Isa>(isa: I, _: &$block) -> Scales<I> {
+            Scales {
+                scales: isa.splat_short(1),
+                mins: isa.splat_short(0),
+            }
+        }
+        #[inline(always)]
+        fn wide_scales<I: Isa>(isa: I, [block, _]: [&$block; 2]) -> Scales<I> {
+            Self::scales(isa, block)
+        }
+    };
+}
+
 impl Super for TQ1_0 {
     const MINS: bool = false;
     const WIDE: bool = true;
-    #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockTQ1_0) -> Header<I> {
-        Header {
-            d: isa.half(block.d),
-            dmin: 0.0,
-            scales: isa.splat_short(1),
-            mins: isa.splat_short(0),
-        }
-    }
+    ones!(BlockTQ1_0);
 }
 
 block! {
@@ -150,13 +163,5 @@ impl Codes for TQ2_0 {
 impl Super for TQ2_0 {
     const MINS: bool = false;
     const WIDE: bool = true;
-    #[inline(always)]
-    fn header<I: Isa>(isa: I, block: &BlockTQ2_0) -> Header<I> {
-        Header {
-            d: isa.half(block.d),
-            dmin: 0.0,
-            scales: isa.splat_short(1),
-            mins: isa.splat_short(0),
-        }
-    }
+    ones!(BlockTQ2_0);
 }

@@ -43,6 +43,52 @@ static SPREAD_64: [[[i16; 16]; 2]; 4] = {
     out
 };
 
+/// As [`SPREAD_64`] for scales of 32 values: 16 pairs each.
+static SPREAD_WIDE_64: [[[i16; 16]; 2]; 4] = {
+    let mut out = [[[0; 16]; 2]; 4];
+    let mut j = 0;
+    while j < 128 {
+        out[j / 32][j / 16 % 2][j % 16] = (j / 16) as i16;
+        j += 1;
+    }
+    out
+};
+
+/// Pairs of 8-bit products in 16 bits, signed codes: the sign of a code goes to its input.
+#[inline(always)]
+fn pairs_signed_512(codes: __m512i, input: __m512i) -> __m512i {
+    v!({
+        let negative = _mm512_movepi8_mask(codes);
+        let input = _mm512_mask_sub_epi8(input, negative, _mm512_setzero_si512(), input);
+        _mm512_maddubs_epi16(_mm512_abs_epi8(codes), input)
+    })
+}
+
+/// The scales that `which` names.
+#[inline(always)]
+fn spread_512(scales: __m256i, which: &[[i16; 16]; 2]) -> __m512i {
+    v!(_mm512_permutexvar_epi16(
+        load_512(which),
+        _mm512_castsi256_si512(scales)
+    ))
+}
+
+/// Adds up the lanes of row `i` in lane `i` of each quarter.
+#[inline(always)]
+fn quarters(r: [__m512i; 4]) -> __m512i {
+    v!({
+        let mut two = [r[0]; 2];
+        for i in 0..2 {
+            let (x, y) = (r[2 * i], r[2 * i + 1]);
+            two[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));
+        }
+        _mm512_add_epi32(
+            _mm512_unpacklo_epi64(two[0], two[1]),
+            _mm512_unpackhi_epi64(two[0], two[1]),
+        )
+    })
+}
+
 /// One short 16 times, then another.
 #[inline(always)]
 fn halves_of(a: i32, b: i32) -> __m512i {
@@ -133,15 +179,12 @@ impl Isa for Avx512Vnni {
         scales: __m256i,
         i: usize,
     ) -> __m512i {
-        v!({
-            let pairs =
-                _mm512_maddubs_epi16(codes, load_512::<[i8; 32]>(bytemuck::cast_ref(input)));
-            let spread = _mm512_permutexvar_epi16(
-                load_512::<[i16; 16]>(&SPREAD_64[i]),
-                _mm512_castsi256_si512(scales),
-            );
-            _mm512_dpwssd_epi32(sums, pairs, spread)
-        })
+        let x = load_512::<[i8; 32]>(bytemuck::cast_ref(input));
+        v!(_mm512_dpwssd_epi32(
+            sums,
+            _mm512_maddubs_epi16(codes, x),
+            spread_512(scales, &SPREAD_64[i])
+        ))
     }
     #[inline(always)]
     fn mac2_signed(
@@ -152,25 +195,58 @@ impl Isa for Avx512Vnni {
         scales: __m256i,
         i: usize,
     ) -> __m512i {
-        v!({
-            // The sign of a code goes to its input.
-            let x = load_512::<[i8; 32]>(bytemuck::cast_ref(input));
-            let negative = _mm512_movepi8_mask(codes);
-            let x = _mm512_mask_sub_epi8(x, negative, _mm512_setzero_si512(), x);
-            let pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(codes), x);
-            let spread = _mm512_permutexvar_epi16(
-                load_512::<[i16; 16]>(&SPREAD_64[i]),
-                _mm512_castsi256_si512(scales),
-            );
-            _mm512_dpwssd_epi32(sums, pairs, spread)
-        })
+        let x = load_512::<[i8; 32]>(bytemuck::cast_ref(input));
+        v!(_mm512_dpwssd_epi32(
+            sums,
+            pairs_signed_512(codes, x),
+            spread_512(scales, &SPREAD_64[i])
+        ))
     }
     #[inline(always)]
-    fn narrow2(self, sums: __m512i) -> __m256i {
-        v!(_mm256_add_epi32(
-            _mm512_castsi512_si256(sums),
-            _mm512_extracti64x4_epi64::<1>(sums)
+    fn wide_mac2(
+        self,
+        sums: __m512i,
+        codes: __m512i,
+        input: &[i8; 64],
+        scales: __m256i,
+        i: usize,
+    ) -> __m512i {
+        let x = load_512::<[i8; 32]>(bytemuck::cast_ref(input));
+        v!(_mm512_dpwssd_epi32(
+            sums,
+            _mm512_maddubs_epi16(codes, x),
+            spread_512(scales, &SPREAD_WIDE_64[i])
         ))
+    }
+    #[inline(always)]
+    fn wide_mac2_signed(
+        self,
+        sums: __m512i,
+        codes: __m512i,
+        input: &[i8; 64],
+        scales: __m256i,
+        i: usize,
+    ) -> __m512i {
+        let x = load_512::<[i8; 32]>(bytemuck::cast_ref(input));
+        v!(_mm512_dpwssd_epi32(
+            sums,
+            pairs_signed_512(codes, x),
+            spread_512(scales, &SPREAD_WIDE_64[i])
+        ))
+    }
+    #[inline(always)]
+    fn whole_totals(self, r: [__m512i; 4]) -> __m128 {
+        v!({
+            let four = quarters(r);
+            let two = _mm256_add_epi32(
+                _mm512_castsi512_si256(four),
+                _mm512_extracti64x4_epi64::<1>(four),
+            );
+            _mm_cvtepi32_ps(_mm_add_epi32(
+                _mm256_castsi256_si128(two),
+                _mm256_extracti128_si256::<1>(two),
+            ))
+        })
     }
     #[inline(always)]
     fn dot2(self, codes: __m512i, input: __m512i) -> __m512i {
@@ -182,16 +258,8 @@ impl Isa for Avx512Vnni {
     #[inline(always)]
     fn totals2(self, r: [__m512i; 4], plus: [i32; 2]) -> __m256 {
         v!({
-            // Lanes of rows 0 and 1, of 2 and 3, then of all four, in each quarter; two quarters are a block.
-            let mut two = [r[0]; 2];
-            for i in 0..2 {
-                let (x, y) = (r[2 * i], r[2 * i + 1]);
-                two[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));
-            }
-            let quarters = _mm512_add_epi32(
-                _mm512_unpacklo_epi64(two[0], two[1]),
-                _mm512_unpackhi_epi64(two[0], two[1]),
-            );
+            // Two quarters are a block.
+            let quarters = quarters(r);
             let all = _mm256_add_epi32(
                 _mm512_castsi512_si256(_mm512_shuffle_i32x4::<0b10_00_10_00>(quarters, quarters)),
                 _mm512_castsi512_si256(_mm512_shuffle_i32x4::<0b11_01_11_01>(quarters, quarters)),

@@ -121,6 +121,23 @@ impl Isa for Scalar {
             self.doubled(a >> 32 | b >> 32 << 32),
         ]
     }
+    fn scales6(self, from: [&[u8; 16]; 2]) -> [[i16; 16]; 2] {
+        let words =
+            from.map(|from| crate::format::scales6(from[4..].try_into().expect("12 bytes")));
+        // Scales are in the lower halves of the words, minimums in the upper ones.
+        [0, 32].map(|half| {
+            from_fn(|i| {
+                let word = words[i / 8][i / 4 % 2];
+                i16::from((word >> (half + 8 * (i % 4))) as u8)
+            })
+        })
+    }
+    fn eight_twice(self, from: &[i16; 8]) -> [i16; 16] {
+        from_fn(|i| from[i % 8])
+    }
+    fn halves_twice(self, a: [i16; 16]) -> [[i16; 16]; 2] {
+        [from_fn(|i| a[i % 8]), from_fn(|i| a[8 + i % 8])]
+    }
     fn low_shorts(self, a: [u8; 32]) -> [i16; 16] {
         from_fn(|i| i16::from(a[i] as i8))
     }
@@ -161,6 +178,16 @@ impl Isa for Scalar {
     }
     fn totals(self, rows: [i32; 4]) -> [f32; 4] {
         rows.map(|total| total as f32)
+    }
+    fn dot_eights(self, rows: [[i16; 16]; 2], by: [i16; 16]) -> [f32; 4] {
+        from_fn(|r| {
+            let row = &rows[r / 2][r % 2 * 8..][..8];
+            let products = row
+                .iter()
+                .zip(by)
+                .map(|(&a, b)| i32::from(a) * i32::from(b));
+            products.sum::<i32>() as f32
+        })
     }
 
     fn join(self, a: [u8; 32], b: [u8; 32]) -> [[u8; 32]; 2] {
@@ -223,8 +250,28 @@ impl Isa for Scalar {
             )
         })
     }
-    fn narrow2(self, sums: [i32; 2]) -> i32 {
-        sums[0].wrapping_add(sums[1])
+    fn wide_mac2(
+        self,
+        sums: [i32; 2],
+        codes: [[u8; 32]; 2],
+        input: &[i8; 64],
+        scales: [i16; 16],
+        i: usize,
+    ) -> [i32; 2] {
+        self.mac2(sums, codes, input, each_twice(scales), i)
+    }
+    fn wide_mac2_signed(
+        self,
+        sums: [i32; 2],
+        codes: [[u8; 32]; 2],
+        input: &[i8; 64],
+        scales: [i16; 16],
+        i: usize,
+    ) -> [i32; 2] {
+        self.mac2_signed(sums, codes, input, each_twice(scales), i)
+    }
+    fn whole_totals(self, rows: [[i32; 2]; 4]) -> [f32; 4] {
+        rows.map(|sums| sums[0].wrapping_add(sums[1]) as f32)
     }
     fn dot2(self, codes: [[u8; 32]; 2], input: [[u8; 32]; 2]) -> [i32; 2] {
         from_fn(|b| self.dot(0, codes[b], &bytemuck::cast(input[b])))
@@ -244,6 +291,9 @@ impl Isa for Scalar {
     fn octet_halves(self, bits: [u16; 8]) -> [f32; 8] {
         bits.map(|bits| self.half(bits))
     }
+    fn octet_half_pairs(self, pairs: [u32; 4]) -> [f32; 8] {
+        from_fn(|i| self.half((pairs[i % 4] >> (i / 4 * 16)) as u16))
+    }
     fn octet_mul(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         from_fn(|i| a[i] * b[i])
     }
@@ -259,6 +309,9 @@ impl Isa for Scalar {
     }
     fn quad_array(self, a: [f32; 4]) -> [f32; 4] {
         a
+    }
+    fn quad_neg(self, a: [f32; 4]) -> [f32; 4] {
+        a.map(|a| -a)
     }
     fn quad_mul(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         from_fn(|i| a[i] * b[i])
@@ -387,6 +440,11 @@ impl Isa for Scalar {
 }
 
 /// Adds the products of the `i`-th 32 values, the two halves by their own scales.
+#[inline(always)]
+fn each_twice(scales: [i16; 16]) -> [i16; 16] {
+    from_fn(|i| scales[i / 2])
+}
+
 #[inline(always)]
 fn scaled(sums: i32, products: [i32; 32], scales: [i16; 16], i: usize) -> i32 {
     let (low, high) = products.split_at(16);

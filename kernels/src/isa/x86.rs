@@ -92,6 +92,39 @@ pub(super) fn spread(scales: __m256i, i: usize) -> __m256i {
     })
 }
 
+/// Shuffles for `spread_wide`: from eight shorts repeated in both halves, short `i` everywhere.
+const SPREAD_WIDE: [[u8; 32]; 8] = {
+    let mut out = [[0; 32]; 8];
+    let mut j = 0;
+    while j < 256 {
+        out[j / 32][j % 32] = (2 * (j / 32) + j % 2) as u8;
+        j += 1;
+    }
+    out
+};
+
+/// `[s(i)] * 16` of eight scales in both halves.
+#[inline(always)]
+pub(super) fn spread_wide(scales: __m256i, i: usize) -> __m256i {
+    v!(_mm256_shuffle_epi8(scales, load(&SPREAD_WIDE[i])))
+}
+
+/// Adds up the lanes of row `i` in lane `i` of each half.
+#[inline(always)]
+pub(super) fn columns(r: [__m256i; 4]) -> __m256i {
+    v!({
+        let mut two = [r[0]; 2];
+        for i in 0..2 {
+            let (x, y) = (r[2 * i], r[2 * i + 1]);
+            two[i] = _mm256_add_epi32(_mm256_unpacklo_epi32(x, y), _mm256_unpackhi_epi32(x, y));
+        }
+        _mm256_add_epi32(
+            _mm256_unpacklo_epi64(two[0], two[1]),
+            _mm256_unpackhi_epi64(two[0], two[1]),
+        )
+    })
+}
+
 /// Pairs of 8-bit products in 16 bits, signed codes.
 #[inline(always)]
 pub(super) fn pairs_signed(codes: __m256i, input: __m256i) -> __m256i {
@@ -330,6 +363,40 @@ macro_rules! bytes_256 {
             })
         }
         #[inline(always)]
+        fn scales6(self, from: [&[u8; 16]; 2]) -> [__m256i; 2] {
+            v!({
+                // In each half: something else, then three words. Low six bits in the first two, and pieces of the others.
+                let words = _mm256_set_m128i(load_half(from[1]), load_half(from[0]));
+                let first = _mm256_and_si256(words, self.splat(0x3f));
+                let tops = _mm256_and_si256(_mm256_srli_epi16::<2>(words), self.splat(0x30));
+                let last = _mm256_srlv_epi32(
+                    _mm256_shuffle_epi32::<0b11_11_11_11>(words),
+                    _mm256_setr_epi32(0, 0, 4, 0, 0, 0, 4, 0),
+                );
+                let last = _mm256_or_si256(_mm256_and_si256(last, self.splat(15)), tops);
+                let zero = _mm256_setzero_si256();
+                let scales = _mm256_unpacklo_epi32(first, last);
+                let mins = _mm256_unpackhi_epi32(first, last);
+                [
+                    _mm256_unpackhi_epi8(scales, zero),
+                    _mm256_unpacklo_epi8(mins, zero),
+                ]
+            })
+        }
+        #[inline(always)]
+        fn eight_twice(self, from: &[i16; 8]) -> __m256i {
+            v!(_mm256_broadcastsi128_si256(load_half(bytemuck::cast_ref(
+                from
+            ))))
+        }
+        #[inline(always)]
+        fn halves_twice(self, a: __m256i) -> [__m256i; 2] {
+            v!([
+                _mm256_permute4x64_epi64::<0b01_00_01_00>(a),
+                _mm256_permute4x64_epi64::<0b11_10_11_10>(a)
+            ])
+        }
+        #[inline(always)]
         fn low_shorts(self, a: __m256i) -> __m256i {
             v!(_mm256_cvtepi8_epi16(_mm256_castsi256_si128(a)))
         }
@@ -374,9 +441,23 @@ macro_rules! bytes_256 {
         #[inline(always)]
         fn totals(self, r: [__m256i; 4]) -> __m128 {
             v!({
-                let all =
-                    _mm256_hadd_epi32(_mm256_hadd_epi32(r[0], r[1]), _mm256_hadd_epi32(r[2], r[3]));
+                let all = columns([r[0], r[1], r[2], r[3]]);
                 _mm_cvtepi32_ps(_mm_add_epi32(
+                    _mm256_castsi256_si128(all),
+                    _mm256_extracti128_si256::<1>(all),
+                ))
+            })
+        }
+        #[inline(always)]
+        fn dot_eights(self, rows: [__m256i; 2], by: __m256i) -> __m128 {
+            v!({
+                let two = _mm256_hadd_epi32(
+                    _mm256_madd_epi16(rows[0], by),
+                    _mm256_madd_epi16(rows[1], by),
+                );
+                // Rows 0 and 2 in the low half, 1 and 3 in the high one.
+                let all = _mm256_hadd_epi32(two, two);
+                _mm_cvtepi32_ps(_mm_unpacklo_epi32(
                     _mm256_castsi256_si128(all),
                     _mm256_extracti128_si256::<1>(all),
                 ))
@@ -399,6 +480,19 @@ macro_rules! bytes_256 {
             v!(_mm256_cvtph_ps(_mm_setr_epi16(
                 b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]
             )))
+        }
+        #[inline(always)]
+        fn octet_half_pairs(self, pairs: [u32; 4]) -> __m256 {
+            v!({
+                let pairs = _mm_setr_epi32(
+                    pairs[0] as i32,
+                    pairs[1] as i32,
+                    pairs[2] as i32,
+                    pairs[3] as i32,
+                );
+                let sorted = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+                _mm256_cvtph_ps(_mm_shuffle_epi8(pairs, sorted))
+            })
         }
         #[inline(always)]
         fn octet_mul(self, a: __m256, b: __m256) -> __m256 {
@@ -427,6 +521,10 @@ macro_rules! bytes_256 {
                 _mm_cvtss_f32(_mm_shuffle_ps::<0b10>(a, a)),
                 _mm_cvtss_f32(_mm_shuffle_ps::<0b11>(a, a)),
             ])
+        }
+        #[inline(always)]
+        fn quad_neg(self, a: __m128) -> __m128 {
+            v!(_mm_xor_ps(a, _mm_set1_ps(-0.0)))
         }
         #[inline(always)]
         fn quad_mul(self, a: __m128, b: __m128) -> __m128 {
@@ -531,27 +629,58 @@ macro_rules! blocks_256 {
             ]
         }
         #[inline(always)]
-        fn narrow2(self, sums: [__m256i; 2]) -> __m256i {
-            v!(_mm256_add_epi32(sums[0], sums[1]))
+        fn wide_mac2(
+            self,
+            sums: [__m256i; 2],
+            codes: [__m256i; 2],
+            input: &[i8; 64],
+            scales: __m256i,
+            i: usize,
+        ) -> [__m256i; 2] {
+            let [low, high]: &[[i8; 32]; 2] = bytemuck::cast_ref(input);
+            let pairs = v!([
+                _mm256_maddubs_epi16(codes[0], load(low)),
+                _mm256_maddubs_epi16(codes[1], load(high))
+            ]);
+            [
+                self.mac_shorts(sums[0], pairs[0], spread_wide(scales, 2 * i)),
+                self.mac_shorts(sums[1], pairs[1], spread_wide(scales, 2 * i + 1)),
+            ]
+        }
+        #[inline(always)]
+        fn wide_mac2_signed(
+            self,
+            sums: [__m256i; 2],
+            codes: [__m256i; 2],
+            input: &[i8; 64],
+            scales: __m256i,
+            i: usize,
+        ) -> [__m256i; 2] {
+            let [low, high]: &[[i8; 32]; 2] = bytemuck::cast_ref(input);
+            let (low, high) = (
+                pairs_signed(codes[0], load(low)),
+                pairs_signed(codes[1], load(high)),
+            );
+            [
+                self.mac_shorts(sums[0], low, spread_wide(scales, 2 * i)),
+                self.mac_shorts(sums[1], high, spread_wide(scales, 2 * i + 1)),
+            ]
+        }
+        #[inline(always)]
+        fn whole_totals(self, r: [[__m256i; 2]; 4]) -> __m128 {
+            self.totals(v!([
+                _mm256_add_epi32(r[0][0], r[0][1]),
+                _mm256_add_epi32(r[1][0], r[1][1]),
+                _mm256_add_epi32(r[2][0], r[2][1]),
+                _mm256_add_epi32(r[3][0], r[3][1])
+            ]))
         }
         #[inline(always)]
         fn totals2(self, r: [[__m256i; 2]; 4], plus: [i32; 2]) -> __m256 {
             v!({
-                // Of each block: lanes of rows 0 and 1, of 2 and 3, then of all four, in both halves.
                 let mut block = [r[0][0]; 2];
                 for b in 0..2 {
-                    let mut two = [r[0][0]; 2];
-                    for i in 0..2 {
-                        let (x, y) = (r[2 * i][b], r[2 * i + 1][b]);
-                        two[i] = _mm256_add_epi32(
-                            _mm256_unpacklo_epi32(x, y),
-                            _mm256_unpackhi_epi32(x, y),
-                        );
-                    }
-                    block[b] = _mm256_add_epi32(
-                        _mm256_unpacklo_epi64(two[0], two[1]),
-                        _mm256_unpackhi_epi64(two[0], two[1]),
-                    );
+                    block[b] = columns([r[0][b], r[1][b], r[2][b], r[3][b]]);
                 }
                 let all = _mm256_add_epi32(
                     _mm256_permute2x128_si256::<0x20>(block[0], block[1]),
