@@ -228,6 +228,40 @@ fn bits_do_not_depend_on_level_threads_chunks_or_cached_prefixes() {
     }
 }
 
+/// A pass of many tokens takes a wide feed-forward network in stretches; one of few tokens takes it whole.
+#[test]
+fn bits_do_not_depend_on_stretches() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let mut entry = smolq::catalogue::find("smollm3-3b").unwrap();
+    entry.shape.n_layer = 2;
+    (entry.shape.n_embd, entry.shape.n_ff) = (256, 5 * 512);
+    (entry.shape.n_head, entry.shape.n_head_kv) = (2, 1);
+    entry.shape.n_vocab = 512;
+    let tokens: Vec<u32> = (0..300).map(|i| i * 7 % 512).collect();
+    for quant in ["F16", "Q8_0", "Q4_K_M"] {
+        let file = folder.join(format!("wide-{quant}.gguf"));
+        smolq::synth::write(&entry, quant, 1, &file).unwrap();
+        let mut truth = None;
+        for level in Level::available() {
+            let model = load(&file, level);
+            for (threads, n_ubatch) in [(2, 4), (2, 300)] {
+                let options = SessionOptions {
+                    n_ctx: tokens.len(),
+                    n_ubatch,
+                    threads,
+                    ..SessionOptions::default()
+                };
+                let mut session = Session::new(Arc::clone(&model), &options).unwrap();
+                let logits = session.prefill(&tokens, &mut |_| true).unwrap().unwrap();
+                let bits: Vec<u32> = logits.iter().map(|x| x.to_bits()).collect();
+                let truth = truth.get_or_insert_with(|| bits.clone());
+                assert!(bits == *truth, "{quant} {level}, chunks of {n_ubatch}");
+            }
+        }
+        fs::remove_file(file).unwrap();
+    }
+}
+
 #[test]
 fn the_cache_refuses_positions_past_the_context() {
     let case = cases().remove(0);

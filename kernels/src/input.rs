@@ -1,4 +1,4 @@
-//! Activation rows as the kernels want them: rounded to 8 bits once for each matrix multiply.
+//! Activation rows as the kernels want them: as floats, or rounded to 8 bits once for all matrices that share them.
 //!
 //! Formats with blocks of 32 meet inputs in blocks of 32 ([`SmallInput`]), each with its own float scale. Formats with
 //! super-blocks of 256 meet inputs in blocks of 256 ([`SuperInput`]) with *one* float scale, so that a whole super-block
@@ -16,6 +16,7 @@ use crate::format::FormatId;
 use crate::isa::shared::{Ref, Shared};
 use crate::isa::{Isa, Level, Task};
 use crate::table::input_kind;
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// Tokens of a tile of inputs.
@@ -137,11 +138,12 @@ impl Interleave for SuperInput {
     }
 }
 
-/// Activations of up to so many tokens, as floats and in each rounded form that the matrices that read them want. It is
-/// shared by the threads of a region.
+/// Activations of up to so many tokens, in each form that the matrices that read them want. It is shared by the threads of a
+/// region.
 pub struct Activations {
-    /// `[tokens, cols]`.
-    pub floats: Shared<f32>,
+    cols: usize,
+    /// `[tokens, cols]`: as they are.
+    floats: Option<Shared<f32>>,
     small: Option<Forms<SmallInput>>,
     supers: Option<Forms<SuperInput>>,
 }
@@ -156,27 +158,42 @@ struct Forms<B: Interleave> {
 
 impl<B: Interleave> Forms<B> {
     fn new(tokens: usize, blocks: usize) -> Result<Forms<B>, String> {
-        let tiles = if tokens > FEW {
-            tokens.div_ceil(TILE_TOKENS)
-        } else {
-            0
-        };
+        let (rows, tiles) = Self::depths(tokens);
         Ok(Forms {
-            rows: Shared::zeroed(tokens.min(FEW), blocks)?,
+            rows: Shared::zeroed(rows, blocks)?,
             tiles: Shared::zeroed(tiles, blocks)?.in_huge_pages(),
         })
     }
 
-    /// Rounds by `quantize` what goes to row `t` of a pass of `n` tokens.
-    fn write(&self, n: usize, t: usize, scratch: &mut Vec<B>, quantize: impl FnOnce(&mut [B])) {
+    /// How many rows and tiles it takes for so many tokens.
+    fn depths(tokens: usize) -> (usize, usize) {
+        let many = if tokens > FEW { tokens } else { 0 };
+        (tokens.min(FEW), many.div_ceil(TILE_TOKENS))
+    }
+
+    /// Bytes for so many tokens.
+    fn bytes(tokens: usize, blocks: usize) -> usize {
+        let (rows, tiles) = Self::depths(tokens);
+        blocks * (rows * size_of::<B>() + tiles * size_of::<B::Tile>())
+    }
+
+    /// Rounds by `quantize` what goes to some blocks of row `t` of a pass of `n` tokens.
+    fn write(
+        &self,
+        n: usize,
+        t: usize,
+        blocks: Range<usize>,
+        scratch: &mut Vec<B>,
+        quantize: impl FnOnce(&mut [B]),
+    ) {
         if n <= FEW {
-            return quantize(&mut self.rows.write_rows(t..t + 1));
+            return quantize(&mut self.rows.write_rows(t..t + 1)[blocks]);
         }
         let tile = t / TILE_TOKENS;
-        let mut tiles = self.tiles.write_rows(tile..tile + 1);
+        let tiles = &mut self.tiles.write_rows(tile..tile + 1)[blocks];
         scratch.resize(tiles.len(), B::zeroed());
         quantize(scratch);
-        for (block, tile) in scratch.iter().zip(tiles.iter_mut()) {
+        for (block, tile) in scratch.iter().zip(tiles) {
             block.place(tile, t % TILE_TOKENS);
         }
     }
@@ -199,9 +216,12 @@ impl Activations {
         cols: usize,
         users: impl IntoIterator<Item = FormatId>,
     ) -> Result<Activations, String> {
-        let (mut small, mut supers) = (None, None);
+        let (mut floats, mut small, mut supers) = (None, None, None);
         for user in users {
             match input_kind(user) {
+                InputKind::Float if floats.is_none() => {
+                    floats = Some(Shared::zeroed(tokens, cols)?.in_huge_pages());
+                }
                 InputKind::Small if small.is_none() => small = Some(Forms::new(tokens, cols / 32)?),
                 InputKind::Super if supers.is_none() => {
                     supers = Some(Forms::new(tokens, cols / 256)?)
@@ -210,10 +230,22 @@ impl Activations {
             }
         }
         Ok(Activations {
-            floats: Shared::zeroed(tokens, cols)?.in_huge_pages(),
+            cols,
+            floats,
             small,
             supers,
         })
+    }
+
+    /// Bytes that [`Activations::new`] would take.
+    pub fn bytes(tokens: usize, cols: usize, users: impl IntoIterator<Item = FormatId>) -> usize {
+        let kinds: HashSet<InputKind> = users.into_iter().map(input_kind).collect();
+        let bytes = |kind| match kind {
+            InputKind::Float => tokens * cols * size_of::<f32>(),
+            InputKind::Small => Forms::<SmallInput>::bytes(tokens, cols / 32),
+            InputKind::Super => Forms::<SuperInput>::bytes(tokens, cols / 256),
+        };
+        kinds.into_iter().map(bytes).sum()
     }
 
     /// How many tokens of a pass of `n` one thread rounds: those of a tile.
@@ -221,23 +253,40 @@ impl Activations {
         if n <= FEW { 1 } else { TILE_TOKENS }
     }
 
-    /// Rounds `x`, row `t` of a pass of `n` tokens. One thread at a time rounds the tokens of a [`granule`](Self::granule).
-    pub fn round(&self, level: Level, n: usize, t: usize, x: &[f32], scratch: &mut RoundScratch) {
+    /// Takes `x`, columns `at..` of row `t` of a pass of `n` tokens, in every form. The columns are whole blocks of the formats
+    /// that read them. One thread at a time takes the tokens of a [`granule`](Self::granule).
+    pub fn put(
+        &self,
+        level: Level,
+        n: usize,
+        t: usize,
+        at: usize,
+        x: &[f32],
+        scratch: &mut RoundScratch,
+    ) {
+        let blocks = |len: usize| at / len..(at + x.len()) / len;
+        if let Some(floats) = &self.floats {
+            floats.write_rows(t..t + 1)[blocks(1)].copy_from_slice(x);
+        }
         if let Some(forms) = &self.small {
-            forms.write(n, t, &mut scratch.small, |out| {
+            forms.write(n, t, blocks(32), &mut scratch.small, |out| {
                 quantize_small(level, x, out)
             });
         }
         if let Some(forms) = &self.supers {
-            forms.write(n, t, &mut scratch.supers, |out| {
+            forms.write(n, t, blocks(256), &mut scratch.supers, |out| {
                 quantize_super(level, x, out)
             });
         }
     }
 
-    /// Rounds `x`, columns `piece` of the only token of a pass. Pieces begin at multiples of 16 super-blocks.
-    pub fn round_piece(&self, level: Level, piece: Range<usize>, x: &[f32]) {
-        let blocks = |len: usize| piece.start / len..piece.end / len;
+    /// Takes `x`, columns `at..` of the only token of a pass; others may take other columns meanwhile. `at` is a multiple of 16
+    /// super-blocks.
+    pub fn put_piece(&self, level: Level, at: usize, x: &[f32]) {
+        let blocks = |len: usize| at / len..(at + x.len()) / len;
+        if let Some(floats) = &self.floats {
+            floats.write_cols(blocks(1)).row(0).copy_from_slice(x);
+        }
         if let Some(forms) = &self.small {
             quantize_small(level, x, forms.rows.write_cols(blocks(32)).row(0));
         }
@@ -249,8 +298,8 @@ impl Activations {
     /// Borrows all forms for a matrix multiply.
     pub fn read(&self) -> ActivationsRef<'_> {
         ActivationsRef {
-            cols: self.floats.cols(),
-            floats: self.floats.read(),
+            cols: self.cols,
+            floats: self.floats.as_ref().map(Shared::read),
             small: self.small.as_ref().map(|f| (f.rows.read(), f.tiles.read())),
             supers: self
                 .supers
@@ -263,7 +312,7 @@ impl Activations {
 /// [`Activations`] borrowed for a matrix multiply.
 pub struct ActivationsRef<'a> {
     cols: usize,
-    floats: Ref<'a, f32>,
+    floats: Option<Ref<'a, f32>>,
     small: Option<(Ref<'a, SmallInput>, Ref<'a, SmallTile>)>,
     supers: Option<(Ref<'a, SuperInput>, Ref<'a, SuperTile>)>,
 }
@@ -323,7 +372,8 @@ impl Inputs<'_> {
     }
 
     pub(crate) fn floats(&self) -> &[f32] {
-        &self.from.floats[..self.tokens * self.cols]
+        let floats = self.from.floats.as_ref().expect("inputs as floats");
+        &floats[..self.tokens * self.cols]
     }
     pub(crate) fn small_rows(&self) -> &[SmallInput] {
         let (rows, _) = self.from.small.as_ref().expect("inputs in small blocks");

@@ -7,7 +7,7 @@ use crate::dot::{FEW, STREAMS, SmallFew, SuperFew, stream_rows};
 use crate::float::FloatRows;
 use crate::format::{Float, FormatId, Small, Super};
 use crate::input::{InputKind, Inputs};
-use crate::isa::shared::{ColsMut, Shared};
+use crate::isa::shared::{ColsMut, GRANULE, Shared};
 use crate::isa::{Isa, Level, with_isa};
 use crate::panel::{SmallMany, SuperMany, TileSums};
 use crate::pool::Team;
@@ -157,12 +157,33 @@ impl<'a> Matrix<'a> {
         self.weights.cols
     }
 
+    /// Bytes of a row.
+    fn row_bytes(&self) -> usize {
+        self.weights.cols / self.format.block_len() * self.format.block_bytes()
+    }
+
+    /// The matrix of some of its rows.
+    ///
+    /// # Panics
+    /// If there are no such rows.
+    pub fn part(&self, rows: Range<usize>) -> Matrix<'a> {
+        let bytes = self.row_bytes();
+        Matrix {
+            format: self.format,
+            rows: rows.len(),
+            weights: Weights {
+                bytes: &self.weights.bytes[rows.start * bytes..rows.end * bytes],
+                cols: self.weights.cols,
+            },
+        }
+    }
+
     /// One row as floats.
     ///
     /// # Panics
     /// If there is no such row, or `out` is not one row long.
     pub fn row(&self, row: usize, out: &mut [f32]) {
-        let bytes = self.weights.cols / self.format.block_len() * self.format.block_bytes();
+        let bytes = self.row_bytes();
         crate::format::dequantize(
             self.format,
             &self.weights.bytes[row * bytes..][..bytes],
@@ -180,7 +201,8 @@ pub fn input_kind(format: FormatId) -> InputKind {
 pub struct Product<'a> {
     /// The weights.
     pub matrix: Matrix<'a>,
-    /// Where the sums go: at least as many rows as there are tokens, at least as many columns as the matrix has rows.
+    /// Where the sums go: at least as many rows as there are tokens, at least as many columns as the matrix has rows. Of columns
+    /// beyond those, up to 15 may be written too.
     pub out: &'a Shared<f32>,
 }
 
@@ -194,7 +216,7 @@ pub fn matmul(team: &Team<'_>, level: Level, input: &Inputs<'_>, products: &[Pro
     // worth following.
     let share = (total / (team.size() * 6)).clamp(32, 256);
     let chunk_of = |p: &Product<'_>| {
-        let row_bytes = p.matrix.weights.bytes.len() / p.matrix.rows.max(1);
+        let row_bytes = p.matrix.row_bytes();
         // Chunks begin at granules of the output: streams of a multiple of four rows make chunks of 16.
         if input.tokens <= FEW {
             STREAMS * stream_rows(share / STREAMS, row_bytes)
@@ -221,9 +243,10 @@ pub fn matmul(team: &Team<'_>, level: Level, input: &Inputs<'_>, products: &[Pro
                 "the inputs fit the matrix"
             );
             let rows = ticket * chunk..product.matrix.rows.min((ticket + 1) * chunk);
-            let last = rows.end == product.matrix.rows;
-            let cols = rows.start..if last { product.out.cols() } else { rows.end };
-            let mut out = product.out.write_cols(cols);
+            let end = rows.end.next_multiple_of(GRANULE);
+            let mut out = product
+                .out
+                .write_cols(rows.start..end.min(product.out.cols()));
             let kernel = kernel(product.matrix.format);
             let work = Work {
                 weights: product.matrix.weights,

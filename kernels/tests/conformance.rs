@@ -78,8 +78,7 @@ fn run(level: Level, pool: &Pool, matrix: Matrix<'_>, x: &[f32], tokens: usize) 
     let activations = Activations::new(tokens, cols, [matrix.format()]).unwrap();
     let mut scratch = RoundScratch::default();
     for (t, x) in x.chunks_exact(cols).enumerate() {
-        activations.floats.write_rows(t..t + 1).copy_from_slice(x);
-        activations.round(level, tokens, t, x, &mut scratch);
+        activations.put(level, tokens, t, 0, x, &mut scratch);
     }
     let input = activations.read();
     let input = input.inputs(tokens);

@@ -92,8 +92,7 @@ fn every_recording_belongs_to_a_format() {
 /// One row of inputs, rounded for `format`.
 fn rounded(format: FormatId, x: &[f32]) -> Activations {
     let activations = Activations::new(1, x.len(), [format]).unwrap();
-    activations.floats.write_rows(0..1).copy_from_slice(x);
-    activations.round(Level::Scalar, 1, 0, x, &mut RoundScratch::default());
+    activations.put(Level::Scalar, 1, 0, 0, x, &mut RoundScratch::default());
     activations
 }
 

@@ -5,6 +5,7 @@ use super::load::DEFAULT_CTX;
 use super::{memory, one_line, print};
 use crate::error::Result;
 use crate::model::{LoadOptions, Model, Session};
+use crate::speculate::SpeculateOptions;
 use serde_json::{Map, Value as Json, json};
 use smolq_gguf::{Gguf, TensorInfo, Value};
 use std::collections::BTreeMap;
@@ -82,7 +83,9 @@ struct Plan {
 
 fn plan(args: &InspectArgs, model: Model) -> Plan {
     let options = args.session.options(model.config().n_ctx.min(DEFAULT_CTX));
-    let memory = Session::memory(&model, &options);
+    // As `run` reads ahead, where it is not told otherwise.
+    let rows = SpeculateOptions::default().draft_max + 1;
+    let memory = Session::memory(&model, &options, rows);
     Plan {
         n_ctx: options.n_ctx,
         cache: memory.cache,

@@ -12,15 +12,16 @@
 //!   round inputs
 //!   attention output
 //!   norm + round inputs                       x += attention output
-//!   gate, up                                  one step, shared inputs
-//!   SwiGLU + round inputs
+//!   per stretch of columns:                   one, if there are few tokens
+//!     gate, up                                one step, shared inputs
+//!     SwiGLU + round inputs
 //!   down
 //! norm + round inputs of the wanted rows
 //! logits of the wanted rows
 //! ```
 //!
 //! A thread may still hold what it read in one step while others have begun the next, so no step writes what the step
-//! right before it reads.
+//! right before it reads. The exception is a stretch's gate and up, which SwiGLU gives back before its barrier.
 
 use super::Model;
 use super::cache::Cache;
@@ -30,13 +31,16 @@ use super::weights::Layer;
 use smolq_kernels::input::{Activations, RoundScratch};
 use smolq_kernels::ops::attention::{Attend, AttendScratch, attend, store};
 use smolq_kernels::ops::{add, rms_norm, rope, swiglu};
-use smolq_kernels::{Level, Pool, Product, Shared, Team, matmul};
+use smolq_kernels::{FEW, FormatId, Level, Pool, Product, Shared, Team, matmul};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Columns of a piece when one token's vector is split over threads: whole super-blocks, and whole granules of every
 /// kind of input (16 super-blocks).
 const PIECE: usize = 16 * 256;
+/// Values of a stretch of gate, and of up: in a pass of many tokens they are computed some columns at a time, which soon become
+/// inputs of 8 bits. All at once they would take more memory than all other buffers together, and leave the caches.
+const STRETCH: usize = 1 << 19;
 /// Queries of an attention job, about: what one widened tile of keys serves.
 const QUERIES: usize = 32;
 
@@ -47,6 +51,8 @@ struct Own {
     round: RoundScratch,
     queries: Vec<f32>,
     head: Vec<f32>,
+    /// Inputs before they are rounded.
+    row: Vec<f32>,
 }
 
 /// Every buffer of a forward pass, `n` tokens deep.
@@ -68,10 +74,12 @@ pub(crate) struct Scratch {
     attended: Activations,
     /// What is added to the residual next, `[n, n_embd]`.
     delta: Shared<f32>,
-    /// `[n, n_ff]`; becomes the activations.
-    gate: Activations,
-    /// `[n, n_ff]`.
+    /// `[n, stretch]`; becomes the activations of a stretch.
+    gate: Shared<f32>,
+    /// `[n, stretch]`.
     up: Shared<f32>,
+    /// Activations, `[n, n_ff]`.
+    activated: Activations,
     /// Cosines and sines, `[n, n_rot]`.
     angles: Shared<f32>,
     /// Normed residual of the wanted rows, `[wanted, n_embd]`.
@@ -79,6 +87,36 @@ pub(crate) struct Scratch {
     /// `[wanted, n_vocab]`.
     pub(crate) logits: Shared<f32>,
     own: Vec<Mutex<Own>>,
+}
+
+/// Columns of gate and up that a pass of `n` tokens computes at a time: whole super-blocks of the inputs of down.
+fn stretch(n: usize, n_ff: usize) -> usize {
+    if n <= FEW {
+        return n_ff;
+    }
+    (STRETCH / n / 256 * 256).max(256).min(n_ff)
+}
+
+/// Values that no stretch of a pass of up to `tokens` tokens exceeds.
+fn stretches(tokens: usize, n_ff: usize) -> usize {
+    let most = STRETCH.max(FEW * n_ff).max(256 * tokens);
+    most.min(tokens * n_ff)
+}
+
+/// The formats of the matrices that read the normed residual.
+fn of_normed(model: &Model) -> impl Iterator<Item = FormatId> {
+    let layers = model.weights.layers.iter();
+    layers.flat_map(|l| [&l.q, &l.k, &l.v, &l.gate, &l.up].map(|m| m.format))
+}
+
+/// The formats of the matrices that read what attention gave.
+fn of_attended(model: &Model) -> impl Iterator<Item = FormatId> {
+    model.weights.layers.iter().map(|l| l.o.format)
+}
+
+/// The formats of the matrices that read activations.
+fn of_activated(model: &Model) -> impl Iterator<Item = FormatId> {
+    model.weights.layers.iter().map(|l| l.down.format)
 }
 
 impl Scratch {
@@ -91,23 +129,20 @@ impl Scratch {
     ) -> Result<Scratch, String> {
         let c = model.config();
         let (n_q, n_kv) = (c.n_head * c.head_dim, c.n_head_kv * c.head_dim);
-        let layers = || model.weights.layers.iter();
+        let stretches = stretches(tokens, c.n_ff);
         Ok(Scratch {
             tokens,
             x: Shared::zeroed(tokens, c.n_embd)?.in_huge_pages(),
-            normed: Activations::new(
-                tokens,
-                c.n_embd,
-                layers().flat_map(|l| [&l.q, &l.k, &l.v, &l.gate, &l.up].map(|m| m.format)),
-            )?,
+            normed: Activations::new(tokens, c.n_embd, of_normed(model))?,
             q: Shared::zeroed(tokens, n_q)?.in_huge_pages(),
             k: Shared::zeroed(tokens, n_kv)?,
             v: Shared::zeroed(tokens, n_kv)?,
             heads: Shared::zeroed(c.n_head_kv * tokens, n_q / c.n_head_kv)?.in_huge_pages(),
-            attended: Activations::new(tokens, n_q, layers().map(|l| l.o.format))?,
+            attended: Activations::new(tokens, n_q, of_attended(model))?,
             delta: Shared::zeroed(tokens, c.n_embd)?.in_huge_pages(),
-            gate: Activations::new(tokens, c.n_ff, layers().map(|l| l.down.format))?,
-            up: Shared::zeroed(tokens, c.n_ff)?.in_huge_pages(),
+            gate: Shared::zeroed(1, stretches)?,
+            up: Shared::zeroed(1, stretches)?,
+            activated: Activations::new(tokens, c.n_ff, of_activated(model))?,
             angles: Shared::zeroed(tokens, c.n_rot)?,
             last: Activations::new(wanted, c.n_embd, [model.weights.head().format])?,
             logits: Shared::zeroed(wanted, c.n_vocab)?,
@@ -120,13 +155,18 @@ impl Scratch {
         (self.tokens, self.logits.rows())
     }
 
-    /// Bytes of the buffers for that many tokens and rows, about.
+    /// Bytes of the buffers for that many tokens and rows, but for what each thread keeps for itself.
     pub(crate) fn bytes(model: &Model, tokens: usize, wanted: usize) -> usize {
         let c = model.config();
         let (n_q, n_kv) = (c.n_head * c.head_dim, c.n_head_kv * c.head_dim);
-        let floats = 3 * c.n_embd + 3 * n_q + 2 * n_kv + 2 * c.n_ff + c.n_rot;
-        let rounded = (c.n_embd + n_q + c.n_ff) * 5 / 4;
-        tokens * (4 * floats + rounded) + wanted * (4 * c.n_vocab + 5 * c.n_embd)
+        let floats = tokens * (2 * c.n_embd + 2 * n_q + 2 * n_kv + c.n_rot)
+            + 2 * stretches(tokens, c.n_ff)
+            + wanted * c.n_vocab;
+        floats * size_of::<f32>()
+            + Activations::bytes(tokens, c.n_embd, of_normed(model))
+            + Activations::bytes(tokens, n_q, of_attended(model))
+            + Activations::bytes(tokens, c.n_ff, of_activated(model))
+            + Activations::bytes(wanted, c.n_embd, [model.weights.head().format])
     }
 }
 
@@ -139,13 +179,17 @@ impl Scratch {
 pub(crate) fn forward(
     model: &Model,
     cache: &Cache,
-    scratch: &Scratch,
+    scratch: &mut Scratch,
     pool: &Pool,
     recorder: Option<&Recorder>,
     ids: &[u32],
     first: usize,
     wanted: Range<usize>,
 ) {
+    let n_ff = model.config().n_ff;
+    for buffer in [&mut scratch.gate, &mut scratch.up] {
+        buffer.reshape(ids.len(), stretch(ids.len(), n_ff));
+    }
     let pass = Pass {
         model,
         scratch,
@@ -219,20 +263,27 @@ impl Pass<'_> {
                         add(&mut x, bias);
                     }
                 }
-                let mut normed = s.normed.floats.write_rows(t..t + 1);
-                rms_norm(
-                    self.level,
-                    &x,
-                    weight,
-                    self.model.config().norm_eps,
-                    &mut normed,
-                );
-                s.normed
-                    .round(self.level, self.n, t, &normed, &mut own.round);
+                self.put_normed(&s.normed, self.n, t, &x, weight, own);
             }
         });
         drop(deltas);
         self.ended(team, Step::Norm);
+    }
+
+    /// Norms `x` into row `t` of the inputs of a step of `n` tokens.
+    fn put_normed(
+        &self,
+        input: &Activations,
+        n: usize,
+        t: usize,
+        x: &[f32],
+        weight: &[f32],
+        own: &mut Own,
+    ) {
+        own.row.resize(x.len(), 0.0);
+        let eps = self.model.config().norm_eps;
+        rms_norm(self.level, x, weight, eps, &mut own.row);
+        input.put(self.level, n, t, 0, &own.row, &mut own.round);
     }
 
     /// One step: matrices that share their inputs.
@@ -292,12 +343,12 @@ impl Pass<'_> {
         team.split(self.n, Activations::granule(self.n), |tokens| {
             let own = &mut *self.own(team);
             for t in tokens {
-                let mut out = s.attended.floats.write_rows(t..t + 1);
-                for (head, out) in out.chunks_exact_mut(width).enumerate() {
-                    out.copy_from_slice(heads.row(head * self.n + t));
+                own.row.clear();
+                for head in 0..c.n_head_kv {
+                    own.row.extend_from_slice(heads.row(head * self.n + t));
                 }
                 s.attended
-                    .round(self.level, self.n, t, &out, &mut own.round);
+                    .put(self.level, self.n, t, 0, &own.row, &mut own.round);
             }
         });
         drop(heads);
@@ -386,13 +437,26 @@ impl Pass<'_> {
 
     fn feed_forward(&self, team: &Team<'_>, layer: &Layer) {
         let s = self.scratch;
-        self.matmul(
-            team,
-            &s.normed,
-            &[layer.gate.product(&s.gate.floats), layer.up.product(&s.up)],
-        );
-        self.ended(team, Step::GateUp);
-        let up = s.up.read();
+        let n_ff = self.model.config().n_ff;
+        for start in (0..n_ff).step_by(s.gate.cols()) {
+            let cols = start..n_ff.min(start + s.gate.cols());
+            let products =
+                [(&layer.gate, &s.gate), (&layer.up, &s.up)].map(|(linear, out)| Product {
+                    matrix: linear.matrix().part(cols.clone()),
+                    out,
+                });
+            self.matmul(team, &s.normed, &products);
+            self.ended(team, Step::GateUp);
+            self.activate(team, layer, cols);
+            self.ended(team, Step::SwiGlu);
+        }
+        self.matmul(team, &s.activated, &[layer.down.product(&s.delta)]);
+        self.ended(team, Step::Down);
+    }
+
+    /// Columns `cols` of the activations, from the stretch of gate and up that holds them.
+    fn activate(&self, team: &Team<'_>, layer: &Layer, cols: Range<usize>) {
+        let s = self.scratch;
         let activate = |gate: &mut [f32], up: &[f32], at: Range<usize>| {
             if let Some(bias) = &layer.gate.bias {
                 add(gate, &bias[at.clone()]);
@@ -406,27 +470,24 @@ impl Pass<'_> {
                 }
             }
         };
-        let n_ff = self.model.config().n_ff;
         if self.n == 1 {
-            team.split(n_ff, PIECE, |piece| {
-                let mut gate = s.gate.floats.write_cols(piece.clone());
-                activate(gate.row(0), &up.row(0)[piece.clone()], piece.clone());
-                s.gate.round_piece(self.level, piece, gate.row(0));
+            team.split(cols.len(), PIECE, |piece| {
+                let (mut gate, up) = (s.gate.write_cols(piece.clone()), s.up.read());
+                activate(gate.row(0), &up[piece.clone()], piece.clone());
+                s.activated.put_piece(self.level, piece.start, gate.row(0));
             });
         } else {
             team.split(self.n, Activations::granule(self.n), |tokens| {
                 let own = &mut *self.own(team);
+                let up = s.up.read();
                 for t in tokens {
-                    let mut gate = s.gate.floats.write_rows(t..t + 1);
-                    activate(&mut gate, up.row(t), 0..n_ff);
-                    s.gate.round(self.level, self.n, t, &gate, &mut own.round);
+                    let gate = &mut s.gate.write_rows(t..t + 1)[..cols.len()];
+                    activate(gate, &up.row(t)[..cols.len()], cols.clone());
+                    s.activated
+                        .put(self.level, self.n, t, cols.start, gate, &mut own.round);
                 }
             });
         }
-        drop(up);
-        self.ended(team, Step::SwiGlu);
-        self.matmul(team, &s.gate, &[layer.down.product(&s.delta)]);
-        self.ended(team, Step::Down);
     }
 
     fn logits(&self, team: &Team<'_>, wanted: Range<usize>) {
@@ -442,16 +503,7 @@ impl Pass<'_> {
                 if let Some(bias) = bias {
                     add(&mut x, bias);
                 }
-                let mut normed = s.last.floats.write_rows(row..row + 1);
-                rms_norm(
-                    self.level,
-                    &x,
-                    &w.output_norm.0,
-                    self.model.config().norm_eps,
-                    &mut normed,
-                );
-                s.last
-                    .round(self.level, wanted.len(), row, &normed, &mut own.round);
+                self.put_normed(&s.last, wanted.len(), row, &x, &w.output_norm.0, own);
             }
         });
         drop(deltas);

@@ -128,8 +128,8 @@ impl Session {
         })
     }
 
-    /// What a session with these options would need.
-    pub fn memory(model: &Model, options: &SessionOptions) -> SessionMemory {
+    /// What a session with these options would need that is asked for the logits of up to `rows` tokens at once.
+    pub fn memory(model: &Model, options: &SessionOptions, rows: usize) -> SessionMemory {
         let n_ctx = if options.n_ctx == 0 {
             model.config().n_ctx
         } else {
@@ -137,7 +137,7 @@ impl Session {
         };
         SessionMemory {
             cache: Cache::bytes(model.config(), n_ctx, options.cache_k, options.cache_v),
-            scratch: Scratch::bytes(model, options.n_ubatch.min(n_ctx), 1),
+            scratch: Scratch::bytes(model, options.n_ubatch.min(n_ctx), rows),
         }
     }
 
@@ -321,7 +321,7 @@ impl Session {
         forward(
             &self.model,
             &self.cache,
-            &self.scratch,
+            &mut self.scratch,
             &self.pool,
             self.recorder.as_ref(),
             ids,

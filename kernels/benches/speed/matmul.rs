@@ -60,8 +60,7 @@ fn prepare(machine: &Machine, level: Level, format: FormatId, tokens: usize) -> 
     let activations = Activations::new(tokens, cols, [format]).expect("memory");
     let mut scratch = RoundScratch::default();
     for (t, x) in floats(tokens * cols).chunks_exact(cols).enumerate() {
-        activations.floats.write_rows(t..t + 1).copy_from_slice(x);
-        activations.round(level, tokens, t, x, &mut scratch);
+        activations.put(level, tokens, t, 0, x, &mut scratch);
     }
     let out = Shared::new(tokens, rows, 0.0f32);
     let pool = &machine.pool;

@@ -14,7 +14,7 @@
 )]
 
 use bytemuck::Zeroable;
-use bytemuck::allocation::try_zeroed_slice_box;
+use bytemuck::allocation::{try_zeroed_slice_box, zeroed_slice_box};
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
@@ -85,6 +85,12 @@ fn ask_for_huge_pages<T>(memory: &[T]) {
     let _ = memory;
 }
 
+/// Flags that nobody has taken. Most matrices are never written by columns, or never by rows: pages of flags are taken from the
+/// system as they are touched.
+fn flags(n: usize) -> Box<[AtomicBool]> {
+    zeroed_slice_box(n)
+}
+
 impl<T> Shared<T> {
     /// A matrix filled with `value`.
     pub fn new(rows: usize, cols: usize, value: T) -> Shared<T>
@@ -97,7 +103,6 @@ impl<T> Shared<T> {
     fn from_box(rows: usize, cols: usize, cells: Box<[T]>) -> Shared<T> {
         // SAFETY: `UnsafeCell<T>` has the layout of `T`, and the box is owned.
         let cells = unsafe { Box::from_raw(Box::into_raw(cells) as *mut [UnsafeCell<T>]) };
-        let flags = |n| (0..n).map(|_| AtomicBool::new(false)).collect();
         Shared {
             cells,
             rows,
@@ -115,6 +120,27 @@ impl<T> Shared<T> {
     pub fn in_huge_pages(self) -> Shared<T> {
         ask_for_huge_pages(&self.cells);
         self
+    }
+
+    /// Makes it a matrix of another shape, with values left from the old one. It never shrinks or grows: the shape says which part
+    /// of its memory is used.
+    ///
+    /// # Panics
+    /// If the memory is too small.
+    pub fn reshape(&mut self, rows: usize, cols: usize) {
+        let values = rows.checked_mul(cols);
+        assert!(
+            values.is_some_and(|values| values <= self.cells.len()),
+            "{rows} x {cols} of {}",
+            self.cells.len()
+        );
+        (self.rows, self.cols) = (rows, cols);
+        if self.row_taken.len() < rows {
+            self.row_taken = flags(rows);
+        }
+        if self.granule_taken.len() < cols.div_ceil(GRANULE) {
+            self.granule_taken = flags(cols.div_ceil(GRANULE));
+        }
     }
 
     /// Rows.
