@@ -9,6 +9,7 @@ use crate::format::Float;
 use crate::input::TILE_TOKENS;
 use crate::isa::{Isa, Task};
 use crate::table::Work;
+use bytemuck::cast_slice_mut;
 use std::array::from_fn;
 use std::marker::PhantomData;
 
@@ -152,8 +153,9 @@ impl<F: Float> FloatRows<'_, '_, F> {
         let floats = input.floats();
         let tiles = rows.len().div_ceil(R);
         let vectors = tiles * R * T + STRETCH / 16 * T;
-        scratch.resize(vectors.div_ceil(TILE_TOKENS), [[0.0; 16]; TILE_TOKENS]);
-        let (sums, packed) = scratch.as_flattened_mut().split_at_mut(tiles * R * T);
+        scratch.resize(vectors.div_ceil(TILE_TOKENS), Default::default());
+        let all: &mut [[f32; 16]] = cast_slice_mut(scratch.as_flattened_mut());
+        let (sums, packed) = all.split_at_mut(tiles * R * T);
         for first in (0..input.tokens).step_by(T) {
             let real = T.min(input.tokens - first);
             sums.fill([0.0; 16]);

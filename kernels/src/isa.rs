@@ -31,6 +31,12 @@ pub(crate) use level::with_isa;
 pub(crate) use scalar::Scalar;
 
 use crate::panel::{Codes4, Pairs};
+use bytemuck::{Pod, Zeroable};
+
+/// Sixteen floats in a cache line of their own: vectors that lie across two lines take twice as long to load.
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub(crate) struct Line(pub(crate) [f32; 16]);
 
 /// Work to be compiled for a level: the body of [`Isa::run`].
 pub trait Task {
@@ -325,6 +331,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
         }
         self.wide(&out)
     }
+    /// The largest of each of sixteen vectors, by the same tree and the comparison of [`Isa::max`].
+    fn maxs16(self, a: [Self::Wide; 16]) -> Self::Wide;
     /// The four sums of four vectors, each by the tree of [`Isa::sum`].
     fn sum4(self, a: [Self::Wide; 4]) -> [f32; 4] {
         a.map(|a| self.sum(a))

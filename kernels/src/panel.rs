@@ -12,7 +12,7 @@
 use crate::dot::LINE;
 use crate::format::{Codes, Small, Super};
 use crate::input::{SmallTile, SuperTile, TILE_TOKENS};
-use crate::isa::{Isa, Task};
+use crate::isa::{Isa, Line, Task};
 use crate::table::Work;
 use std::array::from_fn;
 use std::marker::PhantomData;
@@ -21,7 +21,7 @@ use std::ops::Range;
 /// Rows of a panel.
 pub(crate) const TILE_ROWS: usize = 16;
 /// Sums of 16 rows for each token of a tile.
-pub(crate) type TileSums = [[f32; TILE_ROWS]; TILE_TOKENS];
+pub(crate) type TileSums = [Line; TILE_TOKENS];
 /// 16 rows of 16-bit pairs, one pair for each row.
 pub(crate) type Pairs = [[i16; 16]; 2];
 /// Four codes of each of 16 rows.
@@ -189,7 +189,7 @@ impl SuperPanel {
             for r in 0..R {
                 for t in 0..T {
                     let d = isa.mul(isa.wide(&p[r].d), isa.splat_wide(x.d[first + t]));
-                    let acc = &mut acc[r][first + t];
+                    let acc = &mut acc[r][first + t].0;
                     isa.put(isa.fma(d, isa.rows_to_wide(isum[r][t]), isa.wide(acc)), acc);
                 }
                 if F::MINS {
@@ -197,7 +197,7 @@ impl SuperPanel {
                     pair_sums::<I, F, T>(isa, &mut msum, &p[r].mins, x, first);
                     for t in 0..T {
                         let m = isa.mul(isa.wide(&p[r].neg_dmin), isa.splat_wide(x.d[first + t]));
-                        let acc = &mut acc[r][first + t];
+                        let acc = &mut acc[r][first + t].0;
                         isa.put(isa.fma(m, isa.rows_to_wide(msum[t]), isa.wide(acc)), acc);
                     }
                 }
@@ -284,7 +284,7 @@ impl SmallPanel {
         let mut sums = [[isa.splat_wide(0.0); T]; R];
         for r in 0..R {
             for t in 0..T {
-                sums[r][t] = isa.wide(&acc[r][first + t]);
+                sums[r][t] = isa.wide(&acc[r][first + t].0);
             }
         }
         for (at, x) in input.iter().enumerate() {
@@ -335,7 +335,7 @@ impl SmallPanel {
         }
         for r in 0..R {
             for t in 0..T {
-                isa.put(sums[r][t], &mut acc[r][first + t]);
+                isa.put(sums[r][t], &mut acc[r][first + t].0);
             }
         }
     }
@@ -361,7 +361,7 @@ macro_rules! walk {
         // Sums between stretches, `[R][16 rows][8 tokens]`: side by side, where the rows of the output are pages apart.
         let sums = &mut *$self.0.scratch;
         sums.clear();
-        sums.resize(bands * tiles * $R, [[0.0; TILE_ROWS]; TILE_TOKENS]);
+        sums.resize(bands * tiles * $R, [Line::default(); TILE_TOKENS]);
         let mut panels = [const { [const { $Panel::ZERO }; STRETCH] }; $R];
         for start in (0..per_row).step_by(STRETCH) {
             let stretch = start..per_row.min(start + STRETCH);
@@ -406,7 +406,7 @@ macro_rules! walk {
             let (tile, t) = (token / TILE_TOKENS, token % TILE_TOKENS);
             let out = $self.0.out.row(token);
             for (group, out) in out.chunks_mut(TILE_ROWS).enumerate() {
-                let sums = &sums[(group / each * tiles + tile) * each + group % each][t];
+                let sums = &sums[(group / each * tiles + tile) * each + group % each][t].0;
                 match <&mut [f32; TILE_ROWS]>::try_from(&mut *out) {
                     Ok(out) => $isa.put($isa.wide(sums), out),
                     Err(_) => out.copy_from_slice(&sums[..out.len()]),

@@ -42,7 +42,7 @@ const PIECE: usize = 16 * 256;
 /// inputs of 8 bits. All at once they would take more memory than all other buffers together, and leave the caches.
 const STRETCH: usize = 1 << 19;
 /// Queries of an attention job, about: what one widened tile of keys serves.
-const QUERIES: usize = 32;
+const QUERIES: usize = 64;
 
 /// What one thread needs for itself.
 #[derive(Default)]

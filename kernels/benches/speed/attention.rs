@@ -17,7 +17,7 @@ const HEAD_DIM: usize = 128;
 const DEPTHS: [usize; 4] = [256, 1024, 4096, 16384];
 const TOKENS: [usize; 2] = [1, 64];
 /// Tokens that one thread takes at a time, as the model does.
-const TOKENS_PER_JOB: usize = 8;
+const TOKENS_PER_JOB: usize = 16;
 /// Keys and values that no cache holds, in bytes.
 const COLD: usize = 256 << 20;
 

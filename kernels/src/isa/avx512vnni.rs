@@ -104,6 +104,48 @@ fn halves(a: __m512) -> [__m256; 2] {
     v!([_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a)])
 }
 
+/// Sixteen vectors by the tree.
+macro_rules! folds16 {
+    ($a:expr, $op:ident) => {
+        v!({
+            // Each round joins what lies 8, 4, 2, 1 lanes apart and keeps two vectors' halves in one, the even one below.
+            let a = $a;
+            let mut eight = [a[0]; 8];
+            for i in 0..8 {
+                let (x, y) = (a[2 * i], a[2 * i + 1]);
+                eight[i] = $op(
+                    _mm512_shuffle_f32x4::<0b01_00_01_00>(x, y),
+                    _mm512_shuffle_f32x4::<0b11_10_11_10>(x, y),
+                );
+            }
+            let mut four = [a[0]; 4];
+            for i in 0..4 {
+                let (x, y) = (eight[2 * i], eight[2 * i + 1]);
+                four[i] = $op(
+                    _mm512_shuffle_f32x4::<0b10_00_10_00>(x, y),
+                    _mm512_shuffle_f32x4::<0b11_01_11_01>(x, y),
+                );
+            }
+            // Quarter j of four[i] belongs to vector 4 i + j from here on.
+            let mut two = [a[0]; 2];
+            for i in 0..2 {
+                let (x, y) = (four[2 * i], four[2 * i + 1]);
+                two[i] = $op(
+                    _mm512_shuffle_ps::<0b01_00_01_00>(x, y),
+                    _mm512_shuffle_ps::<0b11_10_11_10>(x, y),
+                );
+            }
+            let one = $op(
+                _mm512_shuffle_ps::<0b10_00_10_00>(two[0], two[1]),
+                _mm512_shuffle_ps::<0b11_01_11_01>(two[0], two[1]),
+            );
+            // Lane 4 j + i belongs to vector 4 i + j.
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            _mm512_permutexvar_ps(order, one)
+        })
+    };
+}
+
 impl Isa for Avx512Vnni {
     bytes_256!("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
     type Rows = __m512i;
@@ -388,20 +430,16 @@ impl Isa for Avx512Vnni {
     }
     #[inline(always)]
     fn sum(self, a: __m512) -> f32 {
+        let four = fold4!(halves(a), _mm256_add_ps, _mm_add_ps);
         v!({
-            let four = fold4(halves(a));
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
         })
     }
     #[inline(always)]
     fn sum4(self, a: [__m512; 4]) -> [f32; 4] {
-        sum_folded([
-            fold4(halves(a[0])),
-            fold4(halves(a[1])),
-            fold4(halves(a[2])),
-            fold4(halves(a[3])),
-        ])
+        let a = [halves(a[0]), halves(a[1]), halves(a[2]), halves(a[3])];
+        four_floats(folds4!(a, _mm256_add_ps, _mm_add_ps))
     }
     #[inline(always)]
     fn to_i8(self, a: __m512) -> [i8; 16] {
@@ -437,41 +475,11 @@ impl Isa for Avx512Vnni {
     const SCORES: usize = 4;
     #[inline(always)]
     fn sums16(self, a: [__m512; 16]) -> __m512 {
-        v!({
-            // Each round adds what lies 8, 4, 2, 1 lanes apart and keeps two vectors' halves in one, the even one below.
-            let mut eight = [a[0]; 8];
-            for i in 0..8 {
-                let (x, y) = (a[2 * i], a[2 * i + 1]);
-                eight[i] = _mm512_add_ps(
-                    _mm512_shuffle_f32x4::<0b01_00_01_00>(x, y),
-                    _mm512_shuffle_f32x4::<0b11_10_11_10>(x, y),
-                );
-            }
-            let mut four = [a[0]; 4];
-            for i in 0..4 {
-                let (x, y) = (eight[2 * i], eight[2 * i + 1]);
-                four[i] = _mm512_add_ps(
-                    _mm512_shuffle_f32x4::<0b10_00_10_00>(x, y),
-                    _mm512_shuffle_f32x4::<0b11_01_11_01>(x, y),
-                );
-            }
-            // Quarter j of four[i] belongs to vector 4 i + j from here on.
-            let mut two = [a[0]; 2];
-            for i in 0..2 {
-                let (x, y) = (four[2 * i], four[2 * i + 1]);
-                two[i] = _mm512_add_ps(
-                    _mm512_shuffle_ps::<0b01_00_01_00>(x, y),
-                    _mm512_shuffle_ps::<0b11_10_11_10>(x, y),
-                );
-            }
-            let one = _mm512_add_ps(
-                _mm512_shuffle_ps::<0b10_00_10_00>(two[0], two[1]),
-                _mm512_shuffle_ps::<0b11_01_11_01>(two[0], two[1]),
-            );
-            // Lane 4 j + i holds the sum of vector 4 i + j.
-            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            _mm512_permutexvar_ps(order, one)
-        })
+        folds16!(a, _mm512_add_ps)
+    }
+    #[inline(always)]
+    fn maxs16(self, a: [__m512; 16]) -> __m512 {
+        folds16!(a, _mm512_max_ps)
     }
     #[inline(always)]
     fn widen_bf16(self, from: &[u16; 16]) -> __m512 {

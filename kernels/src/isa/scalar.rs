@@ -418,6 +418,9 @@ impl Isa for Scalar {
     fn sum(self, a: [f32; 16]) -> f32 {
         tree(a, |a, b| a + b)
     }
+    fn maxs16(self, a: [[f32; 16]; 16]) -> [f32; 16] {
+        a.map(|a| tree(a, |a, b| if a > b { a } else { b }))
+    }
     fn to_i8(self, a: [f32; 16]) -> [i8; 16] {
         a.map(|x| x as i8)
     }

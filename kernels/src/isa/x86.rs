@@ -135,31 +135,43 @@ pub(super) fn pairs_signed(codes: __m256i, input: __m256i) -> __m256i {
 }
 
 /// Folds 16 lanes by the tree as far as four: lanes `j`, `j + 8`, then `j`, `j + 4`.
-#[inline(always)]
-pub(super) fn fold4(a: [__m256; 2]) -> __m128 {
-    v!({
-        let eight = _mm256_add_ps(a[0], a[1]);
-        _mm_add_ps(
-            _mm256_castps256_ps128(eight),
-            _mm256_extractf128_ps::<1>(eight),
-        )
-    })
+macro_rules! fold4 {
+    ($a:expr, $eight:ident, $four:ident) => {
+        v!({
+            let [low, high] = $a;
+            let eight = $eight(low, high);
+            $four(
+                _mm256_castps256_ps128(eight),
+                _mm256_extractf128_ps::<1>(eight),
+            )
+        })
+    };
 }
+pub(super) use fold4;
 
-/// Four vectors' sums from what [`fold4`] left of each.
+/// Four vectors by the tree: what [`fold4`] leaves of each, lane = vector then; lanes 0 and 2, 1 and 3 of each, then those two.
+macro_rules! folds4 {
+    ($a:expr, $eight:ident, $four:ident) => {{
+        let [a, b, c, d] = $a;
+        let mut f0 = fold4!(a, $eight, $four);
+        let mut f1 = fold4!(b, $eight, $four);
+        let mut f2 = fold4!(c, $eight, $four);
+        let mut f3 = fold4!(d, $eight, $four);
+        v!({
+            _MM_TRANSPOSE4_PS(&mut f0, &mut f1, &mut f2, &mut f3);
+            $four($four(f0, f2), $four(f1, f3))
+        })
+    }};
+}
+pub(super) use folds4;
+
+/// Four floats as an array.
 #[inline(always)]
-pub(super) fn sum_folded(mut f: [__m128; 4]) -> [f32; 4] {
-    v!({
-        let [f0, f1, f2, f3] = &mut f;
-        _MM_TRANSPOSE4_PS(f0, f1, f2, f3);
-        // Lane = vector now; lanes 0 and 2, 1 and 3 of each are added, then the two sums.
-        let mut out = [0.0; 4];
-        _mm_storeu_ps(
-            out.as_mut_ptr(),
-            _mm_add_ps(_mm_add_ps(*f0, *f2), _mm_add_ps(*f1, *f3)),
-        );
-        out
-    })
+pub(super) fn four_floats(a: __m128) -> [f32; 4] {
+    let mut out = [0.0; 4];
+    // SAFETY: `out` is four writable floats; the store needs no alignment; callers hold the token.
+    unsafe { _mm_storeu_ps(out.as_mut_ptr(), a) };
+    out
 }
 
 /// Eight of 16 lanes.
@@ -780,15 +792,26 @@ macro_rules! floats_256 {
         }
         #[inline(always)]
         fn sum(self, a: [__m256; 2]) -> f32 {
+            let four = fold4!(a, _mm256_add_ps, _mm_add_ps);
             v!({
-                let four = fold4(a);
                 let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
                 _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
             })
         }
         #[inline(always)]
         fn sum4(self, a: [[__m256; 2]; 4]) -> [f32; 4] {
-            sum_folded([fold4(a[0]), fold4(a[1]), fold4(a[2]), fold4(a[3])])
+            four_floats(folds4!(a, _mm256_add_ps, _mm_add_ps))
+        }
+        #[inline(always)]
+        fn maxs16(self, a: [[__m256; 2]; 16]) -> [__m256; 2] {
+            let mut out = a[0];
+            for i in 0..2 {
+                let [b, c, d, e, f, g, h, j] = *a[8 * i..].first_chunk().expect("eight vectors");
+                let low = folds4!([b, c, d, e], _mm256_max_ps, _mm_max_ps);
+                let high = folds4!([f, g, h, j], _mm256_max_ps, _mm_max_ps);
+                out[i] = v!(_mm256_set_m128(high, low));
+            }
+            out
         }
         #[inline(always)]
         fn to_i8(self, a: [__m256; 2]) -> [i8; 16] {

@@ -19,7 +19,8 @@ use super::exp::exp;
 use crate::Level;
 use crate::dot::LINE;
 use crate::format::BlockQ8_0;
-use crate::isa::{Isa, Task, with_isa};
+use crate::isa::{Isa, Line, Task, with_isa};
+use bytemuck::cast_slice_mut;
 use std::array::from_fn;
 
 /// Positions of a tile.
@@ -80,11 +81,12 @@ pub struct Attend<'a> {
 /// What attention needs beside its inputs; grows to the largest job seen and is kept.
 #[derive(Default)]
 pub struct AttendScratch {
-    tile: Vec<f32>,
-    queries: Vec<f32>,
-    out: Vec<f32>,
-    state: Vec<[f32; 2]>,
-    probabilities: Vec<[f32; TILE]>,
+    tile: Vec<Line>,
+    queries: Vec<Line>,
+    out: Vec<Line>,
+    tops: Vec<f32>,
+    sums: Vec<f32>,
+    probabilities: Vec<[Line; TILE / 16]>,
 }
 
 /// What keys or values are stored as: how 16 of them become floats.
@@ -194,6 +196,12 @@ fn lane16(x: &[f32], i: usize) -> &[f32; 16] {
     x[16 * i..16 * i + 16].try_into().expect("16 floats")
 }
 
+/// The two vectors of a tile's positions.
+#[inline(always)]
+fn halves(x: &[f32; TILE]) -> [&[f32; 16]; 2] {
+    [lane16(x, 0), lane16(x, 1)]
+}
+
 /// Scores of `Q` queries against keys `at .. at + 4`, times `scale`.
 #[inline(always)]
 fn score<I: Isa, const Q: usize>(
@@ -263,22 +271,30 @@ impl Task for Run<'_, '_> {
         let n = tokens * group;
         let s = self.scratch;
         s.tile.clear();
-        s.tile.resize(TILE * stride, 0.0);
+        s.tile.resize(TILE * wides, Line::default());
         s.queries.clear();
-        s.queries.resize(n * stride, 0.0);
+        s.queries.resize(n * wides, Line::default());
+        s.out.clear();
+        s.out.resize(n * wides, Line::default());
+        // Softmax goes by 16 queries; what lies beyond the last is never looked at.
+        s.tops.clear();
+        s.tops.resize(n + 15, f32::NEG_INFINITY);
+        s.sums.clear();
+        s.sums.resize(n + 15, 0.0);
+        s.probabilities.resize(n + 15, Default::default());
+        let (tops, sums) = (&mut s.tops, &mut s.sums);
+        let tile: &mut [f32] = cast_slice_mut(&mut s.tile);
+        let queries: &mut [f32] = cast_slice_mut(&mut s.queries);
+        let weighed: &mut [f32] = cast_slice_mut(&mut s.out);
+        let probabilities: &mut [[f32; TILE]] = cast_slice_mut(&mut s.probabilities);
         for (q, out) in self
             .job
             .queries
             .chunks_exact(head_dim)
-            .zip(s.queries.chunks_exact_mut(stride))
+            .zip(queries.chunks_exact_mut(stride))
         {
             out[..head_dim].copy_from_slice(q);
         }
-        s.out.clear();
-        s.out.resize(n * stride, 0.0);
-        s.state.clear();
-        s.state.resize(n, [f32::NEG_INFINITY, 0.0]);
-        s.probabilities.resize(n, [0.0; TILE]);
 
         let end = first + tokens;
         for start in (0..end).step_by(TILE) {
@@ -288,22 +304,14 @@ impl Task for Run<'_, '_> {
             // The first query that sees any of it.
             let seeing = start.saturating_sub(first) * group;
 
-            widen(
-                isa,
-                self.job.keys,
-                head_dim,
-                start,
-                count,
-                &mut s.tile,
-                stride,
-            );
+            widen(isa, self.job.keys, head_dim, start, count, tile, stride);
             // Scores that a query may not see are computed like any other, where that is less work, and left out below.
             let (next, row_bytes) = ahead(self.job.keys, head_dim, start + TILE);
             let mut q = seeing;
             while q < n {
                 let four = I::SCORES == 4 && q + 4 <= n;
                 let last = if four { q + 3 } else { q };
-                let (queries, out) = (&s.queries[q * stride..], &mut s.probabilities[q..]);
+                let (queries, out) = (&queries[q * stride..], &mut probabilities[q..]);
                 for at in (0..visible(last / group)).step_by(4) {
                     if q == seeing {
                         // While these keys are met, those of the next tile come.
@@ -314,90 +322,100 @@ impl Task for Run<'_, '_> {
                         }
                     }
                     if four {
-                        score::<I, 4>(isa, queries, &s.tile, stride, scale, at, out);
+                        score::<I, 4>(isa, queries, tile, stride, scale, at, out);
                     } else {
-                        score::<I, 1>(isa, queries, &s.tile, stride, scale, at, out);
+                        score::<I, 1>(isa, queries, tile, stride, scale, at, out);
                     }
                 }
                 q = last + 1;
             }
-            for q in seeing..n {
-                let visible = visible(q / group);
-                let scores = &mut s.probabilities[q];
-                scores[visible..].fill(f32::NEG_INFINITY);
-                let [top, sum] = s.state[q];
-                let (low, high) = (isa.wide(lane16(scores, 0)), isa.wide(lane16(scores, 1)));
-                let mut tops = isa.wide_array(isa.max(low, high));
-                for width in [8, 4, 2, 1] {
-                    for j in 0..width {
-                        tops[j] = if tops[j] > tops[j + width] {
-                            tops[j]
+            for q in (seeing..n).step_by(16) {
+                let real = (n - q).min(16);
+                let scores: &mut [[f32; TILE]; 16] = (&mut probabilities[q..q + 16])
+                    .try_into()
+                    .expect("16 queries");
+                for (i, scores) in scores[..real].iter_mut().enumerate() {
+                    scores[visible((q + i) / group)..].fill(f32::NEG_INFINITY);
+                }
+                let new_tops = {
+                    let old = isa.wide(lane16(&tops[q..], 0));
+                    let mut new = [old; 16];
+                    for i in 0..16 {
+                        let [low, high] = halves(&scores[i]);
+                        new[i] = isa.max(isa.wide(low), isa.wide(high));
+                    }
+                    isa.wide_array(isa.max(isa.maxs16(new), old))
+                };
+                for (i, scores) in scores[..real].iter_mut().enumerate() {
+                    let shift = isa.splat_wide(-new_tops[i]);
+                    for part in scores.as_chunks_mut::<16>().0 {
+                        isa.put(exp(isa, isa.add(isa.wide(part), shift)), part);
+                    }
+                    scores[visible((q + i) / group)..].fill(0.0);
+                }
+                let totals = {
+                    let mut totals = [isa.splat_wide(0.0); 16];
+                    for i in 0..16 {
+                        let [low, high] = halves(&scores[i]);
+                        totals[i] = isa.add(isa.wide(low), isa.wide(high));
+                    }
+                    isa.wide_array(isa.sums16(totals))
+                };
+                let fades = isa.fma(
+                    isa.wide(&new_tops),
+                    isa.splat_wide(-1.0),
+                    isa.wide(lane16(&tops[q..], 0)),
+                );
+                let fades = isa.wide_array(exp(isa, fades));
+                for i in 0..real {
+                    let (top, sum) = (&mut tops[q + i], &mut sums[q + i]);
+                    if new_tops[i] != *top {
+                        // Nothing is there to fade in the first tile.
+                        let fade = if *top == f32::NEG_INFINITY {
+                            0.0
                         } else {
-                            tops[j + width]
+                            fades[i]
                         };
+                        *sum *= fade;
+                        let fade = isa.splat_wide(fade);
+                        let out = &mut weighed[(q + i) * stride..][..stride];
+                        for out in out.as_chunks_mut::<16>().0 {
+                            isa.put(isa.mul(isa.wide(out), fade), out);
+                        }
                     }
+                    *top = new_tops[i];
+                    *sum += totals[i];
                 }
-                let new_top = if tops[0] > top { tops[0] } else { top };
-                let shift = isa.splat_wide(-new_top);
-                let mut p = [
-                    exp(isa, isa.add(low, shift)),
-                    exp(isa, isa.add(high, shift)),
-                ];
-                for (p, out) in p.iter().zip(scores.as_chunks_mut::<16>().0) {
-                    isa.put(*p, out);
-                }
-                if visible < TILE {
-                    scores[visible..].fill(0.0);
-                    p = [isa.wide(lane16(scores, 0)), isa.wide(lane16(scores, 1))];
-                }
-                let total = isa.sum(isa.add(p[0], p[1]));
-                let mut sum = sum;
-                if new_top != top {
-                    let fade = isa.wide_array(exp(isa, isa.splat_wide(top - new_top)))[0];
-                    // Nothing is there to fade in the first tile.
-                    let fade = if top == f32::NEG_INFINITY { 0.0 } else { fade };
-                    sum *= fade;
-                    let fade = isa.splat_wide(fade);
-                    let out = &mut s.out[q * stride..][..stride];
-                    for out in out.as_chunks_mut::<16>().0 {
-                        isa.put(isa.mul(isa.wide(out), fade), out);
-                    }
-                }
-                s.state[q] = [new_top, sum + total];
             }
 
-            widen(
-                isa,
-                self.job.values,
-                head_dim,
-                start,
-                count,
-                &mut s.tile,
-                stride,
-            );
+            widen(isa, self.job.values, head_dim, start, count, tile, stride);
             // While the first of these are weighed, the values of the next tile come.
             let mut next = ahead(self.job.values, head_dim, start + TILE);
-            for t in seeing / group..tokens {
-                let visible = visible(t);
-                // Four query heads at a time share the loads of the values.
-                for head in (0..group).step_by(4) {
-                    let q = t * group + head;
-                    let (p, out) = (&s.probabilities[q..], &mut s.out[q * stride..]);
-                    match (group - head).min(4) {
-                        4 => weigh::<I, 4>(isa, visible, stride, &s.tile, p, out, next),
-                        3 => weigh::<I, 3>(isa, visible, stride, &s.tile, p, out, next),
-                        2 => weigh::<I, 2>(isa, visible, stride, &s.tile, p, out, next),
-                        _ => weigh::<I, 1>(isa, visible, stride, &s.tile, p, out, next),
-                    }
-                    next = (&[], 0);
+            let mut q = seeing;
+            while q < n {
+                // Four queries that see the same positions share the loads of the values.
+                let visible_to = visible(q / group);
+                let mut count = 1;
+                while count < 4 && q + count < n && visible((q + count) / group) == visible_to {
+                    count += 1;
                 }
+                let (p, out) = (&probabilities[q..], &mut weighed[q * stride..]);
+                match count {
+                    4 => weigh::<I, 4>(isa, visible_to, stride, tile, p, out, next),
+                    3 => weigh::<I, 3>(isa, visible_to, stride, tile, p, out, next),
+                    2 => weigh::<I, 2>(isa, visible_to, stride, tile, p, out, next),
+                    _ => weigh::<I, 1>(isa, visible_to, stride, tile, p, out, next),
+                }
+                next = (&[], 0);
+                q += count;
             }
         }
         for (q, out) in self.out.chunks_exact_mut(head_dim).enumerate() {
-            let sum = isa.splat_wide(s.state[q][1]);
+            let sum = isa.splat_wide(sums[q]);
             for w in 0..wides {
-                let y = isa
-                    .wide_array(isa.div(isa.wide(lane16(&s.out[q * stride..][..stride], w)), sum));
+                let y = isa.wide_array(
+                    isa.div(isa.wide(lane16(&weighed[q * stride..][..stride], w)), sum),
+                );
                 let to = &mut out[16 * w..head_dim.min(16 * w + 16)];
                 to.copy_from_slice(&y[..to.len()]);
             }
@@ -419,9 +437,9 @@ fn weigh<I: Isa, const Q: usize>(
     let wides = stride / 16;
     let mut w = 0;
     while w < wides {
-        if I::SCORES == 4 && w + 2 <= wides {
-            weigh_part::<I, Q, 2>(isa, visible, stride, tile, probabilities, out, w, next);
-            w += 2;
+        if I::SCORES == 4 && w + 4 <= wides {
+            weigh_part::<I, Q, 4>(isa, visible, stride, tile, probabilities, out, w, next);
+            w += 4;
         } else {
             weigh_part::<I, Q, 1>(isa, visible, stride, tile, probabilities, out, w, next);
             w += 1;
