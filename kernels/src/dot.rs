@@ -19,9 +19,9 @@
 //! a function out of line, it has none of the level's instructions, and the kernel is a hundred times slower.
 
 use crate::format::{Scales, Small, Super};
-use crate::input::{SmallInput, SuperInput};
+use crate::input::{SmallPair, SuperInput};
 use crate::isa::{Isa, Task};
-use crate::panel::{offset, unsigned_codes};
+use crate::panel::offset;
 use crate::table::Work;
 use std::array::from_fn;
 use std::marker::PhantomData;
@@ -36,18 +36,18 @@ pub(crate) const AHEAD: usize = 1536;
 /// A line of the cache.
 pub(crate) const LINE: usize = 64;
 
-/// Rows of one stream, at most `most` and at least 4: a multiple of four whose distance in bytes is well away from a
-/// multiple of 4096.
-pub(crate) fn stream_rows(most: usize, row_bytes: usize) -> usize {
+/// How many rows each stream takes of `rows`: a fourth, or some more, so that the distance in bytes between the streams is well
+/// away from a multiple of 4096.
+pub(crate) fn stream_rows(rows: usize, row_bytes: usize) -> usize {
     let aliasing = |rows: usize| {
         let off = rows * row_bytes % 4096;
         off.min(4096 - off) < 512
     };
-    let most = (most / 4 * 4).max(4);
-    (0..8)
-        .map(|i| most.saturating_sub(4 * i))
-        .find(|&rows| rows >= 4 && !aliasing(rows))
-        .unwrap_or(most)
+    let least = rows.div_ceil(STREAMS);
+    let most = least + least / 16;
+    (least..=most)
+        .find(|&rows| !aliasing(rows))
+        .unwrap_or(least)
 }
 
 pub(crate) struct SuperFew<'a, 'o, F: Super>(pub(crate) Work<'a, 'o>, pub(crate) PhantomData<F>);
@@ -65,7 +65,7 @@ pub(crate) fn tile_rows(rows: &Range<usize>, stream: usize, i: usize) -> [usize;
     tile
 }
 
-/// Asks for what a stream needs [`AHEAD`] bytes further on: as many lines as a block is long.
+/// Asks for what a stream needs [`AHEAD`] bytes further on: as many lines as `block`, or a pair of blocks, is long.
 #[inline(always)]
 fn prefetch<I: Isa, T>(isa: I, block: &T) {
     for line in 0..size_of::<T>().div_ceil(LINE) {
@@ -73,11 +73,20 @@ fn prefetch<I: Isa, T>(isa: I, block: &T) {
     }
 }
 
-/// As [`prefetch`] for two blocks.
+/// Asks for what the streams of a ticket begin with, up to where the requests of the walk take over.
 #[inline(always)]
-fn prefetch2<I: Isa, T>(isa: I, first: &T) {
-    for line in 0..(2 * size_of::<T>()).div_ceil(LINE) {
-        isa.prefetch(first, AHEAD + line * LINE);
+pub(crate) fn begin<I: Isa, B: bytemuck::Pod>(
+    isa: I,
+    weights: &[B],
+    per_row: usize,
+    rows: [usize; STREAMS],
+) {
+    for ahead in (0..AHEAD).step_by(LINE) {
+        for row in rows {
+            if let Some(first) = weights.get(row * per_row) {
+                isa.prefetch(first, ahead);
+            }
+        }
     }
 }
 
@@ -183,11 +192,12 @@ fn float_scales<I: Isa, F: Super>(isa: I, blocks: [&F::Block; STREAMS]) -> [I::Q
     [d, isa.quad_neg(m)]
 }
 
+/// The last of an odd number of blocks, the first of its pair of inputs.
 #[inline(always)]
 fn small_part<I: Isa, F: Small, const T: usize>(
     isa: I,
     block: &F::Block,
-    input: &[&SmallInput; T],
+    input: &[&SmallPair; T],
 ) -> Part<I, T> {
     let (d, m) = F::header(isa, block);
     let codes = F::codes(isa, block, 0);
@@ -195,20 +205,20 @@ fn small_part<I: Isa, F: Small, const T: usize>(
     for t in 0..T {
         let x = input[t];
         let start = isa.sums(if F::OFFSET != 0 {
-            -i32::from(F::OFFSET) * x.sum
+            -i32::from(F::OFFSET) * x.sum[0][0]
         } else {
             0
         });
         sums[t] = if F::SIGNED {
-            isa.dot_signed(start, codes, &x.qs)
+            isa.dot_signed(start, codes, &x.qs[0])
         } else {
-            isa.dot(start, codes, &x.qs)
+            isa.dot(start, codes, &x.qs[0])
         };
     }
     let mut mins = [isa.sums(0); T];
     if F::MIN {
         for t in 0..T {
-            mins[t] = isa.sums(input[t].sum);
+            mins[t] = isa.sums(input[t].sum[0][0]);
         }
     }
     Part { sums, mins, d, m }
@@ -292,10 +302,10 @@ fn super_tile<I: Isa, F: Super, const T: usize>(
 /// Products of two blocks.
 #[inline(always)]
 fn dot2<I: Isa, F: Small>(isa: I, codes: I::Bytes2, input: I::Bytes2) -> I::Sums2 {
-    if F::SIGNED && !I::BIASED {
-        isa.dot2_signed(codes, input)
-    } else {
-        isa.dot2(codes, input)
+    match (F::SIGNED, I::BIASED) {
+        (true, true) => isa.dot2(isa.flip2(codes), input),
+        (true, false) => isa.dot2_signed(codes, input),
+        (false, _) => isa.dot2(codes, input),
     }
 }
 
@@ -304,75 +314,56 @@ fn dot2<I: Isa, F: Small>(isa: I, codes: I::Bytes2, input: I::Bytes2) -> I::Sums
 fn small_tile<I: Isa, F: Small, const T: usize>(
     isa: I,
     rows: [&[F::Block]; STREAMS],
-    input: [&[SmallInput]; T],
+    input: [&[SmallPair]; T],
 ) -> [[f32; STREAMS]; T] {
-    let n = input[0].len();
-    let input = input.map(|x| &x[..n]);
-    let [r0, r1, r2, r3] = rows.map(|row| &row[..n]);
+    let [r0, r1, r2, r3] = rows.map(|row| row.as_chunks::<2>());
+    let n = r0.0.len();
+    let (p0, p1, p2, p3) = (&r0.0[..n], &r1.0[..n], &r2.0[..n], &r3.0[..n]);
+    let pairs = input.map(|x| &x[..n]);
     let mut acc = [isa.quad([0.0; 4]); T];
-    let mut b = 0;
-    while b + 2 <= n {
-        let blocks = [
-            &r0[b],
-            &r1[b],
-            &r2[b],
-            &r3[b],
-            &r0[b + 1],
-            &r1[b + 1],
-            &r2[b + 1],
-            &r3[b + 1],
+    for b in 0..n {
+        let blocks = [&p0[b], &p1[b], &p2[b], &p3[b]];
+        for pair in blocks {
+            prefetch(isa, pair);
+        }
+        let codes = [
+            F::pair(isa, blocks[0]),
+            F::pair(isa, blocks[1]),
+            F::pair(isa, blocks[2]),
+            F::pair(isa, blocks[3]),
         ];
-        let mut x = [isa.join(isa.splat(0), isa.splat(0)); T];
+        let (d, m) = F::pair_headers(isa, blocks);
         for t in 0..T {
-            let (x0, x1) = (&input[t][b].qs, &input[t][b + 1].qs);
-            x[t] = isa.join(
-                isa.bytes(bytemuck::cast_ref(x0)),
-                isa.bytes(bytemuck::cast_ref(x1)),
-            );
-        }
-        let mut codes = [x[0]; STREAMS];
-        for r in 0..STREAMS {
-            prefetch2(isa, blocks[r]);
-            codes[r] = isa.join(
-                unsigned_codes::<I, F>(isa, blocks[r], 0),
-                unsigned_codes::<I, F>(isa, blocks[r + STREAMS], 0),
-            );
-        }
-        let (d, m) = F::headers(isa, blocks);
-        for t in 0..T {
-            let (x0, x1) = (&input[t][b], &input[t][b + 1]);
-            let offset = -i32::from(offset::<I, F>());
+            let input = &pairs[t][b];
+            let x = isa.bytes2(bytemuck::cast_ref(&input.qs));
             let sums = [
-                dot2::<I, F>(isa, codes[0], x[t]),
-                dot2::<I, F>(isa, codes[1], x[t]),
-                dot2::<I, F>(isa, codes[2], x[t]),
-                dot2::<I, F>(isa, codes[3], x[t]),
+                dot2::<I, F>(isa, codes[0], x),
+                dot2::<I, F>(isa, codes[1], x),
+                dot2::<I, F>(isa, codes[2], x),
+                dot2::<I, F>(isa, codes[3], x),
             ];
-            let totals = isa.totals2(sums, [offset * x0.sum, offset * x1.sum]);
-            let dx = isa.octet([x0.d, x0.d, x0.d, x0.d, x1.d, x1.d, x1.d, x1.d]);
-            let (d, totals) = (
-                isa.octet_quads(isa.octet_mul(d, dx)),
-                isa.octet_quads(totals),
-            );
+            let totals = isa.totals2(sums, &input.sum, -i32::from(offset::<I, F>()));
+            let dx = isa.octet(bytemuck::cast(input.d));
+            let d = isa.octet_quads(isa.octet_mul(d, dx));
             let m = isa.octet_quads(isa.octet_mul(m, dx));
-            for (i, x) in [x0, x1].into_iter().enumerate() {
+            for i in 0..2 {
                 acc[t] = isa.quad_fma(d[i], totals[i], acc[t]);
                 if F::MIN {
-                    acc[t] = isa.quad_fma(m[i], isa.quad([x.sum as f32; STREAMS]), acc[t]);
+                    let sum = isa.quad([input.sum[i][0] as f32; STREAMS]);
+                    acc[t] = isa.quad_fma(m[i], sum, acc[t]);
                 }
             }
         }
-        b += 2;
     }
-    if b < n {
-        let x: [&SmallInput; T] = from_fn(|t| &input[t][b]);
+    if let ([b0], [b1], [b2], [b3]) = (r0.1, r1.1, r2.1, r3.1) {
+        let x: [&SmallPair; T] = from_fn(|t| &input[t][n]);
         let parts = [
-            small_part::<I, F, T>(isa, &r0[b], &x),
-            small_part::<I, F, T>(isa, &r1[b], &x),
-            small_part::<I, F, T>(isa, &r2[b], &x),
-            small_part::<I, F, T>(isa, &r3[b], &x),
+            small_part::<I, F, T>(isa, b0, &x),
+            small_part::<I, F, T>(isa, b1, &x),
+            small_part::<I, F, T>(isa, b2, &x),
+            small_part::<I, F, T>(isa, b3, &x),
         ];
-        add_parts(isa, parts, F::MIN, x.map(|x| x.d), &mut acc);
+        add_parts(isa, parts, F::MIN, x.map(|x| x.d[0][0]), &mut acc);
     }
     arrays::<I, T>(isa, acc)
 }
@@ -393,8 +384,11 @@ macro_rules! walk {
         let per_row = $self.0.weights.cols / $F::LEN;
         let first = $self.0.rows.start;
         let inputs = $inputs;
-        let x: [_; $T] = from_fn(|t| &inputs[t * per_row..(t + 1) * per_row]);
-        let stream = $self.0.rows.len().div_ceil(STREAMS);
+        let per_token = inputs.len() / $T;
+        let x: [_; $T] = from_fn(|t| &inputs[t * per_token..(t + 1) * per_token]);
+        let row_bytes = per_row * size_of::<$F::Block>();
+        let stream = stream_rows($self.0.rows.len(), row_bytes);
+        begin($isa, weights, per_row, tile_rows(&$self.0.rows, stream, 0));
         for i in 0..stream {
             let tile = tile_rows(&$self.0.rows, stream, i);
             let mut rows = [weights; STREAMS];

@@ -4,7 +4,7 @@
 //! no multiple of 16 are padded with zeros. Parallel work is rows by tokens, in register tiles, so the shape of a sum never
 //! depends on how many there are.
 
-use crate::dot::{AHEAD, STREAMS, tile_rows};
+use crate::dot::{AHEAD, STREAMS, begin, stream_rows, tile_rows};
 use crate::format::Float;
 use crate::input::TILE_TOKENS;
 use crate::isa::{Isa, Task};
@@ -123,7 +123,8 @@ impl<F: Float> FloatRows<'_, '_, F> {
         let cols = weights.cols;
         let x = input.floats();
         let x: [&[f32]; T] = from_fn(|t| &x[t * cols..][..cols]);
-        let stream = rows.len().div_ceil(STREAMS);
+        let stream = stream_rows(rows.len(), cols * size_of::<F::Block>());
+        begin(isa, blocks, cols, tile_rows(&rows, stream, 0));
         for i in 0..stream {
             let tile_of = tile_rows(&rows, stream, i);
             let w: [&[F::Block]; STREAMS] = from_fn(|r| &blocks[tile_of[r] * cols..][..cols]);

@@ -82,6 +82,23 @@ pub trait Small: Codes {
         }
         (isa.octet(d), isa.octet(m))
     }
+    /// Codes of two neighbours.
+    #[inline(always)]
+    fn pair<I: Isa>(isa: I, blocks: &[Self::Block; 2]) -> I::Bytes2 {
+        isa.join(
+            Self::codes(isa, &blocks[0], 0),
+            Self::codes(isa, &blocks[1], 0),
+        )
+    }
+    /// As [`Small::headers`] of two neighbours in each of four rows: the first ones, then the second ones.
+    #[inline(always)]
+    fn pair_headers<I: Isa>(isa: I, rows: [&[Self::Block; 2]; 4]) -> (I::Octet, I::Octet) {
+        let [a, b, c, d] = rows;
+        Self::headers(
+            isa,
+            [&a[0], &b[0], &c[0], &d[0], &a[1], &b[1], &c[1], &d[1]],
+        )
+    }
 }
 
 /// A format of super-blocks: 256 values share one float scale, each 16 of them an integer one.
@@ -135,7 +152,7 @@ pub(crate) fn f16(bits: u16) -> f32 {
     f32::from_bits(scaled.to_bits() | special | u32::from(bits & 0x8000) << 16)
 }
 
-/// The two functions of a [`Small`] format that keeps its scale `d`, and its minimum `m` where it has one, as f16.
+/// The functions of the headers of a [`Small`] format that keeps its scale `d`, and its minimum `m` where it has one, as f16.
 macro_rules! half_headers {
     ($block:ty) => {
         #[inline(always)]
@@ -150,6 +167,11 @@ macro_rules! half_headers {
             }
             (isa.octet_halves(d), isa.octet([0.0; 8]))
         }
+        #[inline(always)]
+        fn pair_headers<I: Isa>(isa: I, rows: [&[$block; 2]; 4]) -> (I::Octet, I::Octet) {
+            let d = isa.pair_halves(rows, std::mem::offset_of!($block, d));
+            (d, isa.octet([0.0; 8]))
+        }
     };
     ($block:ty, with m) => {
         #[inline(always)]
@@ -163,6 +185,13 @@ macro_rules! half_headers {
                 (d[i], m[i]) = (blocks[i].d, blocks[i].m);
             }
             (isa.octet_halves(d), isa.octet_halves(m))
+        }
+        #[inline(always)]
+        fn pair_headers<I: Isa>(isa: I, rows: [&[$block; 2]; 4]) -> (I::Octet, I::Octet) {
+            (
+                isa.pair_halves(rows, std::mem::offset_of!($block, d)),
+                isa.pair_halves(rows, std::mem::offset_of!($block, m)),
+            )
         }
     };
 }

@@ -1,6 +1,6 @@
 //! Activation rows as the kernels want them: as floats, or rounded to 8 bits once for all matrices that share them.
 //!
-//! Formats with blocks of 32 meet inputs in blocks of 32 ([`SmallInput`]), each with its own float scale. Formats with
+//! Formats with blocks of 32 meet inputs in blocks of 32 ([`SmallPair`]), each with its own float scale. Formats with
 //! super-blocks of 256 meet inputs in blocks of 256 ([`SuperInput`]) with *one* float scale, so that a whole super-block
 //! is one exact integer, but refined: each 32 values carry a factor of 1 to 8, and value `k` is
 //! `d * refine[k / 16] * qs[k]`. The factors multiply the weights' own sub-block scales, as integers. That gives
@@ -25,16 +25,17 @@ pub const TILE_TOKENS: usize = 8;
 /// The largest refinement of a super-block's scale. With 8, `refine * (sum of 16 values)` still fits into 16 bits.
 const REFINE: f32 = 8.0;
 
-/// 32 values: `d * qs[k]`.
+/// Two blocks of 32 values, `d[i] * qs[i][k]`: what a few tokens meet at once. Scales and sums are there as often as a vector
+/// wants them. Of an odd number of blocks, the last is alone.
 #[derive(Clone, Copy, Debug, bytemuck::Zeroable)]
-#[repr(C)]
-pub struct SmallInput {
+#[repr(C, align(32))]
+pub struct SmallPair {
     /// Rounded values, -127..=127.
-    pub qs: [i8; 32],
-    /// Scale.
-    pub d: f32,
-    /// Sum of `qs`.
-    pub sum: i32,
+    pub(crate) qs: [[i8; 32]; 2],
+    /// Scale of each block.
+    pub(crate) d: [[f32; 4]; 2],
+    /// Sum of `qs` of each block.
+    pub(crate) sum: [[i32; 8]; 2],
 }
 
 /// 256 values: `d * refine[k / 16] * qs[k]`.
@@ -55,15 +56,6 @@ pub struct SuperInput {
     pub d: f32,
 }
 
-impl SmallInput {
-    /// All zero.
-    pub const ZERO: SmallInput = SmallInput {
-        qs: [0; 32],
-        d: 0.0,
-        sum: 0,
-    };
-}
-
 impl SuperInput {
     /// All zero.
     pub const ZERO: SuperInput = SuperInput {
@@ -76,7 +68,7 @@ impl SuperInput {
     };
 }
 
-/// A [`SmallInput`] of each of eight tokens.
+/// A block of 32 values of each of eight tokens.
 #[derive(Clone, Copy, Debug, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 pub struct SmallTile {
@@ -104,28 +96,37 @@ pub struct SuperTile {
     pub(crate) d: [f32; TILE_TOKENS],
 }
 
-/// A block of inputs that has a place in a tile.
+/// Blocks of inputs that have places in tiles.
 trait Interleave: bytemuck::Zeroable + Copy {
-    /// Its tile.
+    /// How many blocks.
+    const BLOCKS: usize;
+    /// Their tile.
     type Tile: bytemuck::Zeroable + Send + Sync;
-    /// Writes the block to the place of token `t`.
-    fn place(&self, tile: &mut Self::Tile, t: usize);
+    /// Writes the blocks to the places of token `t`, one tile for each.
+    fn place(&self, tiles: &mut [Self::Tile], t: usize);
 }
 
-impl Interleave for SmallInput {
+impl Interleave for SmallPair {
+    const BLOCKS: usize = 2;
     type Tile = SmallTile;
-    fn place(&self, tile: &mut SmallTile, t: usize) {
-        for (to, from) in tile.qs.iter_mut().zip(self.qs.as_chunks::<4>().0) {
-            to[t] = *from;
+    fn place(&self, tiles: &mut [SmallTile], t: usize) {
+        for (i, tile) in tiles.iter_mut().enumerate() {
+            for (to, from) in tile.qs.iter_mut().zip(self.qs[i].as_chunks::<4>().0) {
+                to[t] = *from;
+            }
+            tile.d[t] = self.d[i][0];
+            tile.sum[t] = self.sum[i][0];
         }
-        tile.d[t] = self.d;
-        tile.sum[t] = self.sum;
     }
 }
 
 impl Interleave for SuperInput {
+    const BLOCKS: usize = 1;
     type Tile = SuperTile;
-    fn place(&self, tile: &mut SuperTile, t: usize) {
+    fn place(&self, tiles: &mut [SuperTile], t: usize) {
+        let [tile] = tiles else {
+            unreachable!("a tile for each block")
+        };
         for (to, from) in tile.qs.iter_mut().zip(self.qs.as_chunks::<4>().0) {
             to[t] = *from;
         }
@@ -144,7 +145,7 @@ pub struct Activations {
     cols: usize,
     /// `[tokens, cols]`: as they are.
     floats: Option<Shared<f32>>,
-    small: Option<Forms<SmallInput>>,
+    small: Option<Forms<SmallPair>>,
     supers: Option<Forms<SuperInput>>,
 }
 
@@ -160,7 +161,7 @@ impl<B: Interleave> Forms<B> {
     fn new(tokens: usize, blocks: usize) -> Result<Forms<B>, String> {
         let (rows, tiles) = Self::depths(tokens);
         Ok(Forms {
-            rows: Shared::zeroed(rows, blocks)?,
+            rows: Shared::zeroed(rows, blocks.div_ceil(B::BLOCKS))?,
             tiles: Shared::zeroed(tiles, blocks)?.in_huge_pages(),
         })
     }
@@ -174,7 +175,7 @@ impl<B: Interleave> Forms<B> {
     /// Bytes for so many tokens.
     fn bytes(tokens: usize, blocks: usize) -> usize {
         let (rows, tiles) = Self::depths(tokens);
-        blocks * (rows * size_of::<B>() + tiles * size_of::<B::Tile>())
+        rows * blocks.div_ceil(B::BLOCKS) * size_of::<B>() + tiles * blocks * size_of::<B::Tile>()
     }
 
     /// Rounds by `quantize` what goes to some blocks of row `t` of a pass of `n` tokens.
@@ -187,14 +188,15 @@ impl<B: Interleave> Forms<B> {
         quantize: impl FnOnce(&mut [B]),
     ) {
         if n <= FEW {
+            let blocks = blocks.start / B::BLOCKS..blocks.end.div_ceil(B::BLOCKS);
             return quantize(&mut self.rows.write_rows(t..t + 1)[blocks]);
         }
         let tile = t / TILE_TOKENS;
         let tiles = &mut self.tiles.write_rows(tile..tile + 1)[blocks];
-        scratch.resize(tiles.len(), B::zeroed());
+        scratch.resize(tiles.len().div_ceil(B::BLOCKS), B::zeroed());
         quantize(scratch);
-        for (block, tile) in scratch.iter().zip(tiles) {
-            block.place(tile, t % TILE_TOKENS);
+        for (blocks, tiles) in scratch.iter().zip(tiles.chunks_mut(B::BLOCKS)) {
+            blocks.place(tiles, t % TILE_TOKENS);
         }
     }
 }
@@ -202,7 +204,7 @@ impl<B: Interleave> Forms<B> {
 /// What a thread needs to round inputs.
 #[derive(Default)]
 pub struct RoundScratch {
-    small: Vec<SmallInput>,
+    small: Vec<SmallPair>,
     supers: Vec<SuperInput>,
 }
 
@@ -242,7 +244,7 @@ impl Activations {
         let kinds: HashSet<InputKind> = users.into_iter().map(input_kind).collect();
         let bytes = |kind| match kind {
             InputKind::Float => tokens * cols * size_of::<f32>(),
-            InputKind::Small => Forms::<SmallInput>::bytes(tokens, cols / 32),
+            InputKind::Small => Forms::<SmallPair>::bytes(tokens, cols / 32),
             InputKind::Super => Forms::<SuperInput>::bytes(tokens, cols / 256),
         };
         kinds.into_iter().map(bytes).sum()
@@ -283,12 +285,12 @@ impl Activations {
     /// Takes `x`, columns `at..` of the only token of a pass; others may take other columns meanwhile. `at` is a multiple of 16
     /// super-blocks.
     pub fn put_piece(&self, level: Level, at: usize, x: &[f32]) {
-        let blocks = |len: usize| at / len..(at + x.len()) / len;
+        let blocks = |len: usize| at / len..(at + x.len()).div_ceil(len);
         if let Some(floats) = &self.floats {
             floats.write_cols(blocks(1)).row(0).copy_from_slice(x);
         }
         if let Some(forms) = &self.small {
-            quantize_small(level, x, forms.rows.write_cols(blocks(32)).row(0));
+            quantize_small(level, x, forms.rows.write_cols(blocks(64)).row(0));
         }
         if let Some(forms) = &self.supers {
             quantize_super(level, x, forms.rows.write_cols(blocks(256)).row(0));
@@ -313,7 +315,7 @@ impl Activations {
 pub struct ActivationsRef<'a> {
     cols: usize,
     floats: Option<Ref<'a, f32>>,
-    small: Option<(Ref<'a, SmallInput>, Ref<'a, SmallTile>)>,
+    small: Option<(Ref<'a, SmallPair>, Ref<'a, SmallTile>)>,
     supers: Option<(Ref<'a, SuperInput>, Ref<'a, SuperTile>)>,
 }
 
@@ -357,9 +359,11 @@ impl Inputs<'_> {
                 .iter()
                 .map(|&x| x.into())
                 .collect(),
-            InputKind::Small => self.small_rows()[..self.cols / 32]
-                .iter()
-                .flat_map(|b| b.qs.iter().map(|&q| f64::from(b.d) * f64::from(q)))
+            InputKind::Small => (0..self.cols)
+                .map(|k| {
+                    let (pair, half) = (&self.small_rows()[k / 64], k / 32 % 2);
+                    f64::from(pair.d[half][0]) * f64::from(pair.qs[half][k % 32])
+                })
                 .collect(),
             InputKind::Super => self.super_rows()[..self.cols / 256]
                 .iter()
@@ -375,9 +379,9 @@ impl Inputs<'_> {
         let floats = self.from.floats.as_ref().expect("inputs as floats");
         &floats[..self.tokens * self.cols]
     }
-    pub(crate) fn small_rows(&self) -> &[SmallInput] {
+    pub(crate) fn small_rows(&self) -> &[SmallPair] {
         let (rows, _) = self.from.small.as_ref().expect("inputs in small blocks");
-        &rows[..self.tokens * (self.cols / 32)]
+        &rows[..self.tokens * self.cols.div_ceil(64)]
     }
     pub(crate) fn super_rows(&self) -> &[SuperInput] {
         let (rows, _) = self.from.supers.as_ref().expect("inputs in super-blocks");
@@ -415,15 +419,30 @@ fn load<I: Isa>(isa: I, x: &[f32]) -> [I::Wide; 2] {
 /// Values so small that their block counts as zero; keeps the reciprocal of every scale finite.
 const TINY: f32 = 1e-30;
 
-/// Scales tried for a block of 32 beside the one that maps its largest magnitude to 127: those that map it to 126, 125, ...
-/// Where the values fall between the steps is chance, so the best of nine has some 8 % less error than the first
-/// (measured on the logits of small models against unrounded inputs).
-const TRIES: i32 = 8;
+/// Scales tried for a block of 32: those that map its largest magnitude to 127, 126, 125, ... Where the values fall between the
+/// steps is chance, so the best of nine has some 8 % less error than the first (measured on the logits of small models against
+/// unrounded inputs).
+const TRIES: usize = 9;
+/// What the scales tried map the largest magnitude to; the others are there to fill a vector.
+const REACHES: [f32; 16] = {
+    let mut out = [127.0; 16];
+    let mut i = 0;
+    while i < TRIES {
+        out[i] = (127 - i) as f32;
+        i += 1;
+    }
+    out
+};
 
-/// Rounds `x / step` to at most 127 in magnitude, and gives the sum of the squared errors too.
+/// Rounds `x * inverse` to at most 127 in magnitude, and gives the squared errors too, as sums to be added up, where `back` is
+/// minus the step.
 #[inline(always)]
-fn round<I: Isa>(isa: I, x: [I::Wide; 2], step: f32) -> ([I::Wide; 2], f32) {
-    let (inverse, back) = (isa.splat_wide(1.0 / step), isa.splat_wide(-step));
+fn round_by<I: Isa>(
+    isa: I,
+    x: [I::Wide; 2],
+    inverse: I::Wide,
+    back: I::Wide,
+) -> ([I::Wide; 2], I::Wide) {
     let (high, low) = (isa.splat_wide(127.0), isa.splat_wide(-127.0));
     let mut qs = x;
     let mut error = isa.splat_wide(0.0);
@@ -432,7 +451,35 @@ fn round<I: Isa>(isa: I, x: [I::Wide; 2], step: f32) -> ([I::Wide; 2], f32) {
         let off = isa.fma(qs[i], back, x[i]);
         error = isa.fma(off, off, error);
     }
+    (qs, error)
+}
+
+/// Rounds `x / step` to at most 127 in magnitude, and gives the sum of the squared errors too.
+#[inline(always)]
+fn round<I: Isa>(isa: I, x: [I::Wide; 2], step: f32) -> ([I::Wide; 2], f32) {
+    let (inverse, back) = (isa.splat_wide(1.0 / step), isa.splat_wide(-step));
+    let (qs, error) = round_by(isa, x, inverse, back);
     (qs, isa.sum(error))
+}
+
+/// The scale of 32 values whose largest magnitude is `top`: the one of least error, and the finest of equal ones.
+#[inline(always)]
+fn best_step<I: Isa>(isa: I, x: [I::Wide; 2], top: f32) -> f32 {
+    // All quotients, and the sums of all errors, at once.
+    let steps = isa.div(isa.splat_wide(top), isa.wide(&REACHES));
+    let inverses = isa.wide_array(isa.div(isa.splat_wide(1.0), steps));
+    let steps = isa.wide_array(steps);
+    let mut errors = [isa.splat_wide(0.0); 16];
+    for i in 0..TRIES {
+        let (inverse, back) = (isa.splat_wide(inverses[i]), isa.splat_wide(-steps[i]));
+        errors[i] = round_by(isa, x, inverse, back).1;
+    }
+    let errors = isa.wide_array(isa.sums16(errors));
+    let mut best = 0;
+    for i in 1..TRIES {
+        best = if errors[i] < errors[best] { i } else { best };
+    }
+    steps[best]
 }
 
 #[inline(always)]
@@ -442,34 +489,30 @@ fn sum_of(qs: &[i8]) -> i32 {
 
 struct QuantizeSmall<'a> {
     x: &'a [f32],
-    out: &'a mut [SmallInput],
+    out: &'a mut [SmallPair],
 }
 
 impl Task for QuantizeSmall<'_> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        for (x, out) in self.x.chunks_exact(32).zip(self.out) {
+        for (i, x) in self.x.chunks_exact(32).enumerate() {
+            let (out, half) = (&mut self.out[i / 2], i % 2);
             let wide = load(isa, x);
             let top = magnitude(isa, wide);
-            *out = SmallInput::ZERO;
+            let mut d = 0.0;
+            let mut qs = [[0; 16]; 2];
             if !top.is_finite() {
-                out.d = f32::NAN;
+                d = f32::NAN;
             } else if top > TINY {
-                let mut step = top / 127.0;
-                let (mut qs, mut error) = round(isa, wide, step);
-                for less in 1..=TRIES {
-                    let wider = top / (127 - less) as f32;
-                    let tried = round(isa, wide, wider);
-                    if tried.1 < error {
-                        (step, (qs, error)) = (wider, tried);
-                    }
-                }
-                out.d = step;
-                out.qs[..16].copy_from_slice(&isa.to_i8(qs[0]));
-                out.qs[16..].copy_from_slice(&isa.to_i8(qs[1]));
-                out.sum = sum_of(&out.qs);
+                d = best_step(isa, wide, top);
+                let (best, _) = round(isa, wide, d);
+                qs = [isa.to_i8(best[0]), isa.to_i8(best[1])];
             }
+            let sum = sum_of(&qs[0]) + sum_of(&qs[1]);
+            out.qs[half] = bytemuck::cast(qs);
+            out.d[half] = [d; 4];
+            out.sum[half] = [sum; 8];
         }
     }
 }
@@ -523,8 +566,8 @@ impl Task for QuantizeSuper<'_> {
 }
 
 /// Rounds a row of a multiple of 32 values.
-fn quantize_small(level: Level, x: &[f32], out: &mut [SmallInput]) {
-    assert_eq!(x.len(), out.len() * 32, "a row of whole blocks");
+fn quantize_small(level: Level, x: &[f32], out: &mut [SmallPair]) {
+    assert_eq!(x.len().div_ceil(64), out.len(), "a row of whole blocks");
     crate::isa::with_isa!(level, isa => isa.run(QuantizeSmall { x, out }));
 }
 

@@ -30,6 +30,7 @@ pub use level::Level;
 pub(crate) use level::with_isa;
 pub(crate) use scalar::Scalar;
 
+use crate::format::{b16, b32};
 use crate::panel::{Codes4, Pairs};
 use bytemuck::{Pod, Zeroable};
 
@@ -174,6 +175,29 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn and2(self, a: Self::Bytes2, mask: u8) -> Self::Bytes2;
     /// Bitwise or.
     fn or2(self, a: Self::Bytes2, b: Self::Bytes2) -> Self::Bytes2;
+    /// 128 added to each byte, wrapping.
+    fn flip2(self, a: Self::Bytes2) -> Self::Bytes2;
+    /// `table[index]` for each byte; every index is below 16.
+    fn lookup2(self, table: &[i8; 16], index: Self::Bytes2) -> Self::Bytes2;
+    /// The 32 bytes `at` bytes into each of two neighbouring blocks of an even length.
+    #[inline(always)]
+    fn pair_bytes<B: Pod>(self, [a, b]: &[B; 2], at: usize) -> Self::Bytes2 {
+        let (a, b) = (bytemuck::bytes_of(a), bytemuck::bytes_of(b));
+        self.join(self.bytes(b32(a, at)), self.bytes(b32(b, at)))
+    }
+    /// Low nibbles of the 16 bytes `at` bytes into the first of two neighbouring blocks, then their high nibbles; then those of
+    /// the second. The length of blocks is even.
+    #[inline(always)]
+    fn pair_nibbles<B: Pod>(self, [a, b]: &[B; 2], at: usize) -> Self::Bytes2 {
+        let (a, b) = (bytemuck::bytes_of(a), bytemuck::bytes_of(b));
+        self.join(self.nibbles(b16(a, at)), self.nibbles(b16(b, at)))
+    }
+    /// Adds `value` to each byte whose bit is set in the first number, then in the second. It shares no bits with the bytes.
+    #[inline(always)]
+    fn add_bits2(self, a: Self::Bytes2, bits: [u32; 2], value: u8) -> Self::Bytes2 {
+        let bits = self.join(self.bits(bits[0]), self.bits(bits[1]));
+        self.or2(a, self.and2(bits, value))
+    }
     /// Sums whose total is that of `sums`.
     fn spread2(self, sums: Self::Sums) -> Self::Sums2;
     /// Adds `codes * input * scale` of the `i`-th 64 values of a super-block, `scales[4 i + j]` for the `j`-th 16 of them. Codes
@@ -219,8 +243,14 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn dot2(self, codes: Self::Bytes2, input: Self::Bytes2) -> Self::Sums2;
     /// As [`Isa::dot2`] with signed codes; never used where the level is [`Isa::BIASED`].
     fn dot2_signed(self, codes: Self::Bytes2, input: Self::Bytes2) -> Self::Sums2;
-    /// The totals of four rows and two blocks, each with `plus` of its block added, as floats rounded to nearest even.
-    fn totals2(self, rows: [Self::Sums2; 4], plus: [i32; 2]) -> Self::Octet;
+    /// The totals of four rows, of their first block and of their second, each with `times` the number of its block added, which is
+    /// there eight times, as floats rounded to nearest even.
+    fn totals2(
+        self,
+        rows: [Self::Sums2; 4],
+        numbers: &[[i32; 8]; 2],
+        times: i32,
+    ) -> [Self::Quad; 2];
     /// Eight floats.
     fn octet(self, from: [f32; 8]) -> Self::Octet;
     /// Stores eight floats.
@@ -229,6 +259,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn octet_halves(self, bits: [u16; 8]) -> Self::Octet;
     /// Four pairs of half-precision numbers as floats: the lower ones, then the upper ones.
     fn octet_half_pairs(self, pairs: [u32; 4]) -> Self::Octet;
+    /// The half-precision number `at` bytes into each of two neighbouring blocks of four rows, as floats: of the first blocks, then
+    /// of the second. There are at least 16 bytes from there to the end of a block, and the length of blocks is even.
+    fn pair_halves<B: Pod>(self, rows: [&[B; 2]; 4], at: usize) -> Self::Octet;
     /// Products.
     fn octet_mul(self, a: Self::Octet, b: Self::Octet) -> Self::Octet;
     /// The first four, and the last four.

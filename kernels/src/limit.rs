@@ -5,7 +5,7 @@
 //! ([`integer_peak`]). Both are measured with the verbs of a level, as the kernels are, so that a figure of a kernel divided
 //! by its limit says how much is left to gain on this machine.
 
-use crate::dot::{STREAMS, stream_rows};
+use crate::dot::{STREAMS, stream_rows, tile_rows};
 use crate::isa::{Isa, Level, Task, with_isa};
 use crate::panel::{Codes4, TILE_ROWS};
 use crate::pool::Pool;
@@ -49,26 +49,19 @@ impl Task for Read<'_> {
     type Out = [u8; 32];
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) -> [u8; 32] {
-        let stream = stream_rows(self.0.len() / STREAMS, LINE);
-        let (streams, rest) = match self.0.split_at_checked(STREAMS * stream) {
-            Some((streams, rest)) => (streams, rest),
-            None => (&self.0[..0], self.0),
-        };
+        let stream = stream_rows(self.0.len(), LINE);
         // Two for each stream, so that no load waits for the one before.
         let mut seen = [[isa.splat(0); 2]; STREAMS];
-        if !streams.is_empty() {
-            for i in 0..stream {
-                for (s, seen) in seen.iter_mut().enumerate() {
-                    let line = &streams[s * stream + i];
-                    isa.prefetch(line, AHEAD);
-                    seen[0] = isa.or(seen[0], isa.bytes(&line[0]));
-                    seen[1] = isa.or(seen[1], isa.bytes(&line[1]));
-                }
+        for i in 0..stream {
+            for (at, seen) in tile_rows(&(0..self.0.len()), stream, i)
+                .into_iter()
+                .zip(&mut seen)
+            {
+                let line = &self.0[at];
+                isa.prefetch(line, AHEAD);
+                seen[0] = isa.or(seen[0], isa.bytes(&line[0]));
+                seen[1] = isa.or(seen[1], isa.bytes(&line[1]));
             }
-        }
-        for line in rest {
-            seen[0][0] = isa.or(seen[0][0], isa.bytes(&line[0]));
-            seen[0][1] = isa.or(seen[0][1], isa.bytes(&line[1]));
         }
         let mut all = isa.splat(0);
         for [a, b] in seen {

@@ -140,14 +140,12 @@ impl Team<'_> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands out `0..n` in chunks of `chunk` to whichever thread asks next, then waits for all.
+    /// Hands out `0..n` in chunks of `chunk`, first one to each thread, then to whichever asks next, and waits for all.
     pub fn split(&self, n: usize, chunk: usize, mut work: impl FnMut(Range<usize>)) {
-        loop {
-            let start = self.region.ticket.fetch_add(chunk, Ordering::Relaxed);
-            if start >= n {
-                break;
-            }
+        let mut start = self.index * chunk;
+        while start < n {
             work(start..n.min(start + chunk));
+            start = self.size() * chunk + self.region.ticket.fetch_add(chunk, Ordering::Relaxed);
         }
         self.barrier();
     }

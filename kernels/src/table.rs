@@ -3,7 +3,7 @@
 //! A [`Matrix`] is bytes, a shape and the kernel of its format. [`matmul`] is one step of a region: it hands out row
 //! ranges of one or more matrices that share their inputs.
 
-use crate::dot::{FEW, STREAMS, SmallFew, SuperFew, stream_rows};
+use crate::dot::{FEW, SmallFew, SuperFew};
 use crate::float::FloatRows;
 use crate::format::{Float, FormatId, Small, Super};
 use crate::input::{InputKind, Inputs};
@@ -206,35 +206,73 @@ pub struct Product<'a> {
     pub out: &'a Shared<f32>,
 }
 
+/// How the rows of a step are cut into tickets: first a long one for each thread, then short ones that even out what one thread
+/// had to wait for.
+struct Cut {
+    total: usize,
+    threads: usize,
+    first: usize,
+    rest: usize,
+}
+
+impl Cut {
+    /// Of a few tokens the streams of a ticket begin and end with memory that nobody asked for ahead, so there are few tickets.
+    /// Of many tokens the sums of a ticket stay in the cache.
+    fn new(total: usize, threads: usize, tokens: usize) -> Cut {
+        let whole = |rows: usize| (rows / GRANULE).max(1) * GRANULE;
+        let (first, rest) = match (tokens <= FEW, threads) {
+            (true, 1) => (total, total),
+            (true, _) => (
+                whole(total * 3 / 4 / threads),
+                whole((total / (threads * 16)).clamp(32, 256)),
+            ),
+            (false, _) => {
+                let share = whole((total / (threads * 6)).clamp(32, 64));
+                (share, share)
+            }
+        };
+        Cut {
+            total,
+            threads,
+            first,
+            rest,
+        }
+    }
+
+    /// Tickets.
+    fn count(&self) -> usize {
+        let first = self.first * self.threads;
+        self.total.min(first).div_ceil(self.first.max(1))
+            + self.total.saturating_sub(first).div_ceil(self.rest.max(1))
+    }
+
+    /// The rows of a ticket.
+    fn rows(&self, ticket: usize) -> Range<usize> {
+        let start = |i: usize| {
+            let long = i.min(self.threads);
+            self.total.min(long * self.first + (i - long) * self.rest)
+        };
+        start(ticket)..start(ticket + 1)
+    }
+}
+
 /// A step of a region: multiplies one or more matrices with the same inputs, and waits for all threads.
 ///
 /// # Panics
 /// If a shape does not fit, or `input` lacks the kind that a format needs.
 pub fn matmul(team: &Team<'_>, level: Level, input: &Inputs<'_>, products: &[Product<'_>]) {
-    let total: usize = products.iter().map(|p| p.matrix.rows).sum();
-    // Small enough that the last chunk of a slow core does not keep the others waiting, large enough that a stream is
-    // worth following.
-    let share = (total / (team.size() * 6)).clamp(32, 256);
-    let chunk_of = |p: &Product<'_>| {
-        let row_bytes = p.matrix.row_bytes();
-        // Chunks begin at granules of the output: streams of a multiple of four rows make chunks of 16.
-        if input.tokens <= FEW {
-            STREAMS * stream_rows(share / STREAMS, row_bytes)
-        } else {
-            share.min(64) / 16 * 16
-        }
-    };
-    let chunks: usize = products
-        .iter()
-        .map(|p| p.matrix.rows.div_ceil(chunk_of(p)))
-        .sum();
-    team.split(chunks, 1, |ticket| {
-        let mut ticket = ticket.start;
+    // Tickets begin at granules of the outputs.
+    let padded = |p: &Product<'_>| p.matrix.rows.next_multiple_of(GRANULE);
+    let cut = Cut::new(products.iter().map(padded).sum(), team.size(), input.tokens);
+    team.split(cut.count(), 1, |ticket| {
+        let ticket = cut.rows(ticket.start);
+        let mut before = 0;
         for product in products {
-            let chunk = chunk_of(product);
-            let count = product.matrix.rows.div_ceil(chunk);
-            if ticket >= count {
-                ticket -= count;
+            let all = product.matrix.rows;
+            let start = ticket.start.saturating_sub(before).min(all);
+            let end = ticket.end.saturating_sub(before).min(all);
+            before += padded(product);
+            if start == end {
                 continue;
             }
             assert_eq!(
@@ -242,16 +280,13 @@ pub fn matmul(team: &Team<'_>, level: Level, input: &Inputs<'_>, products: &[Pro
                 input.cols,
                 "the inputs fit the matrix"
             );
-            let rows = ticket * chunk..product.matrix.rows.min((ticket + 1) * chunk);
-            let end = rows.end.next_multiple_of(GRANULE);
-            let mut out = product
-                .out
-                .write_cols(rows.start..end.min(product.out.cols()));
+            let cols = start..end.next_multiple_of(GRANULE).min(product.out.cols());
+            let mut out = product.out.write_cols(cols);
             let kernel = kernel(product.matrix.format);
             let work = Work {
                 weights: product.matrix.weights,
                 input,
-                rows,
+                rows: start..end,
                 out: &mut out,
                 scratch: &mut team.scratch(),
             };
@@ -260,7 +295,6 @@ pub fn matmul(team: &Team<'_>, level: Level, input: &Inputs<'_>, products: &[Pro
             } else {
                 kernel.many
             })(level, work);
-            return;
         }
     });
 }

@@ -1,6 +1,7 @@
 //! The small blocks of 32 from before the K-quants: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0.
 
 use super::*;
+use std::mem::offset_of;
 
 block! {
     /// 32 signed bytes and a scale (8.5 bits per weight).
@@ -39,6 +40,10 @@ impl Codes for Q8_0 {
 impl Small for Q8_0 {
     const MIN: bool = false;
     half_headers!(BlockQ8_0);
+    #[inline(always)]
+    fn pair<I: Isa>(isa: I, blocks: &[BlockQ8_0; 2]) -> I::Bytes2 {
+        isa.pair_bytes(blocks, offset_of!(BlockQ8_0, qs))
+    }
 }
 
 block! {
@@ -79,6 +84,10 @@ impl Codes for Q4_0 {
 impl Small for Q4_0 {
     const MIN: bool = false;
     half_headers!(BlockQ4_0);
+    #[inline(always)]
+    fn pair<I: Isa>(isa: I, blocks: &[BlockQ4_0; 2]) -> I::Bytes2 {
+        isa.pair_nibbles(blocks, offset_of!(BlockQ4_0, qs))
+    }
 }
 
 block! {
@@ -121,6 +130,10 @@ impl Codes for Q4_1 {
 impl Small for Q4_1 {
     const MIN: bool = true;
     half_headers!(BlockQ4_1, with m);
+    #[inline(always)]
+    fn pair<I: Isa>(isa: I, blocks: &[BlockQ4_1; 2]) -> I::Bytes2 {
+        isa.pair_nibbles(blocks, offset_of!(BlockQ4_1, qs))
+    }
 }
 
 block! {
@@ -167,6 +180,12 @@ impl Codes for Q5_0 {
 impl Small for Q5_0 {
     const MIN: bool = false;
     half_headers!(BlockQ5_0);
+    #[inline(always)]
+    fn pair<I: Isa>(isa: I, blocks: &[BlockQ5_0; 2]) -> I::Bytes2 {
+        let fifth = [blocks[0].qh, blocks[1].qh].map(u32::from_le_bytes);
+        let nibbles = isa.pair_nibbles(blocks, offset_of!(BlockQ5_0, qs));
+        isa.add_bits2(nibbles, fifth, 16)
+    }
 }
 
 block! {
@@ -215,4 +234,10 @@ impl Codes for Q5_1 {
 impl Small for Q5_1 {
     const MIN: bool = true;
     half_headers!(BlockQ5_1, with m);
+    #[inline(always)]
+    fn pair<I: Isa>(isa: I, blocks: &[BlockQ5_1; 2]) -> I::Bytes2 {
+        let fifth = [blocks[0].qh, blocks[1].qh].map(u32::from_le_bytes);
+        let nibbles = isa.pair_nibbles(blocks, offset_of!(BlockQ5_1, qs));
+        isa.add_bits2(nibbles, fifth, 16)
+    }
 }

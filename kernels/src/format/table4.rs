@@ -48,6 +48,11 @@ impl Codes for IQ4NL {
 impl Small for IQ4NL {
     const MIN: bool = false;
     half_headers!(BlockIQ4NL);
+    #[inline(always)]
+    fn pair<I: Isa>(isa: I, blocks: &[BlockIQ4NL; 2]) -> I::Bytes2 {
+        let nibbles = isa.pair_nibbles(blocks, std::mem::offset_of!(BlockIQ4NL, qs));
+        isa.lookup2(&IQ4, nibbles)
+    }
 }
 
 block! {

@@ -6,6 +6,7 @@
 
 use super::x86::*;
 use super::{Isa, Level, Task};
+use crate::format::b32;
 use crate::panel::{Codes4, Pairs};
 use std::arch::x86_64::*;
 
@@ -87,6 +88,48 @@ fn quarters(r: [__m512i; 4]) -> __m512i {
             _mm512_unpackhi_epi64(two[0], two[1]),
         )
     })
+}
+
+/// By how much a 16-bit pair of bytes is shifted for the nibbles of two times 16 bytes, each there twice.
+const HIGH_NIBBLES: [[[i16; 8]; 2]; 2] = [[[0; 8], [4; 8]]; 2];
+
+/// Up to 64 bytes of two blocks, zeros beyond them.
+#[inline(always)]
+fn load_pair(bytes: &[u8]) -> __m512i {
+    let mask = match bytes.len() / 2 {
+        words @ 0..32 => (1 << words) - 1,
+        _ => u32::MAX,
+    };
+    // SAFETY: the mask lets through no more words than there are in `bytes`, and what it keeps out is not read; the load needs
+    // no alignment; callers hold the token.
+    unsafe { _mm512_maskz_loadu_epi16(mask, bytes.as_ptr().cast()) }
+}
+
+/// Four runs of eight numbers that begin with `starts`: which words go to a vector.
+#[inline(always)]
+fn words_from(starts: [usize; 4]) -> [[u16; 16]; 2] {
+    let mut out = [[0; 16]; 2];
+    for i in 0..32 {
+        out[i / 16][i % 16] = (starts[i / 8] + i % 8) as u16;
+    }
+    out
+}
+
+/// The lowest words are word `first` of `a` and of `b`, then word `second` of `a` and of `b`.
+#[inline(always)]
+fn two_words(a: &[u8], b: &[u8], first: usize, second: usize) -> __m128i {
+    let order = four_words([first, 32 + first, second, 32 + second]);
+    v!(_mm512_castsi512_si128(_mm512_permutex2var_epi16(
+        load_pair(a),
+        _mm512_set1_epi64(order),
+        load_pair(b),
+    )))
+}
+
+/// Four words as a number.
+#[inline(always)]
+fn four_words([a, b, c, d]: [usize; 4]) -> i64 {
+    (a | b << 16 | c << 32 | d << 48) as i64
 }
 
 /// One short 16 times, then another.
@@ -209,6 +252,45 @@ impl Isa for Avx512Vnni {
         v!(_mm512_or_si512(a, b))
     }
     #[inline(always)]
+    fn flip2(self, a: __m512i) -> __m512i {
+        v!(_mm512_xor_si512(a, _mm512_set1_epi8(-128)))
+    }
+    #[inline(always)]
+    fn lookup2(self, table: &[i8; 16], index: __m512i) -> __m512i {
+        let table = load_half(bytemuck::cast_ref(table));
+        v!(_mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), index))
+    }
+    #[inline(always)]
+    fn pair_bytes<B: bytemuck::Pod>(self, pair: &[B; 2], at: usize) -> __m512i {
+        let bytes = bytemuck::bytes_of(pair);
+        // The first 32 from the first load, which has a scale or two beside them.
+        let order = words_from([at / 2, at / 2 + 8, 32, 40]);
+        v!(_mm512_permutex2var_epi16(
+            load_pair(bytes),
+            load_512(&order),
+            _mm512_castsi256_si512(load(b32(bytes, size_of::<B>() + at))),
+        ))
+    }
+    #[inline(always)]
+    fn pair_nibbles<B: bytemuck::Pod>(self, pair: &[B; 2], at: usize) -> __m512i {
+        let (first, second) = (at / 2, (size_of::<B>() + at) / 2);
+        let order = words_from([first, first, second, second]);
+        v!({
+            let twice =
+                _mm512_permutexvar_epi16(load_512(&order), load_pair(bytemuck::bytes_of(pair)));
+            let turned = _mm512_srlv_epi16(twice, load_512(&HIGH_NIBBLES));
+            _mm512_and_si512(turned, _mm512_set1_epi8(15))
+        })
+    }
+    #[inline(always)]
+    fn add_bits2(self, a: __m512i, [low, high]: [u32; 2], value: u8) -> __m512i {
+        let bits = u64::from(high) << 32 | u64::from(low);
+        v!(_mm512_or_si512(
+            a,
+            _mm512_maskz_set1_epi8(bits, value as i8)
+        ))
+    }
+    #[inline(always)]
     fn spread2(self, sums: __m256i) -> __m512i {
         v!(_mm512_zextsi256_si512(sums))
     }
@@ -298,17 +380,32 @@ impl Isa for Avx512Vnni {
         unreachable!("a biased level multiplies unsigned codes")
     }
     #[inline(always)]
-    fn totals2(self, r: [__m512i; 4], plus: [i32; 2]) -> __m256 {
+    fn totals2(self, r: [__m512i; 4], numbers: &[[i32; 8]; 2], times: i32) -> [__m128; 2] {
         v!({
-            // Two quarters are a block.
             let quarters = quarters(r);
-            let all = _mm256_add_epi32(
-                _mm512_castsi512_si256(_mm512_shuffle_i32x4::<0b10_00_10_00>(quarters, quarters)),
-                _mm512_castsi512_si256(_mm512_shuffle_i32x4::<0b11_01_11_01>(quarters, quarters)),
+            // Each quarter with its neighbour, both of one block.
+            let all = _mm512_add_epi32(
+                quarters,
+                _mm512_shuffle_i32x4::<0b10_11_00_01>(quarters, quarters),
             );
-            let plus = _mm256_set_m128i(_mm_set1_epi32(plus[1]), _mm_set1_epi32(plus[0]));
-            _mm256_cvtepi32_ps(_mm256_add_epi32(all, plus))
+            let plus = _mm512_mullo_epi32(load_512(numbers), _mm512_set1_epi32(times));
+            let totals = _mm512_cvtepi32_ps(_mm512_add_epi32(all, plus));
+            [
+                _mm512_castps512_ps128(totals),
+                _mm512_extractf32x4_ps::<2>(totals),
+            ]
         })
+    }
+    #[inline(always)]
+    fn pair_halves<B: bytemuck::Pod>(self, rows: [&[B; 2]; 4], at: usize) -> __m256 {
+        // Where the two numbers lie in a row's words.
+        let (first, second) = (at / 2, (size_of::<B>() + at) / 2);
+        let r = rows.map(bytemuck::bytes_of);
+        let pairs = [
+            two_words(r[0], r[1], first, second),
+            two_words(r[2], r[3], first, second),
+        ];
+        v!(_mm256_cvtph_ps(_mm_unpacklo_epi32(pairs[0], pairs[1])))
     }
 
     const TILE_PANELS: usize = 2;

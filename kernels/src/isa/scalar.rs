@@ -211,6 +211,12 @@ impl Isa for Scalar {
     fn or2(self, a: [[u8; 32]; 2], b: [[u8; 32]; 2]) -> [[u8; 32]; 2] {
         from_fn(|i| self.or(a[i], b[i]))
     }
+    fn flip2(self, a: [[u8; 32]; 2]) -> [[u8; 32]; 2] {
+        a.map(|a| a.map(|x| x ^ 128))
+    }
+    fn lookup2(self, table: &[i8; 16], index: [[u8; 32]; 2]) -> [[u8; 32]; 2] {
+        index.map(|index| self.lookup(table, index))
+    }
     fn spread2(self, sums: i32) -> [i32; 2] {
         [sums, 0]
     }
@@ -279,8 +285,8 @@ impl Isa for Scalar {
     fn dot2_signed(self, codes: [[u8; 32]; 2], input: [[u8; 32]; 2]) -> [i32; 2] {
         from_fn(|b| self.dot_signed(0, codes[b], &bytemuck::cast(input[b])))
     }
-    fn totals2(self, rows: [[i32; 2]; 4], plus: [i32; 2]) -> [f32; 8] {
-        from_fn(|i| (rows[i % 4][i / 4] + plus[i / 4]) as f32)
+    fn totals2(self, rows: [[i32; 2]; 4], numbers: &[[i32; 8]; 2], times: i32) -> [[f32; 4]; 2] {
+        from_fn(|b| rows.map(|row| (row[b] + times * numbers[b][0]) as f32))
     }
     fn octet(self, from: [f32; 8]) -> [f32; 8] {
         from
@@ -293,6 +299,12 @@ impl Isa for Scalar {
     }
     fn octet_half_pairs(self, pairs: [u32; 4]) -> [f32; 8] {
         from_fn(|i| self.half((pairs[i % 4] >> (i / 4 * 16)) as u16))
+    }
+    fn pair_halves<B: bytemuck::Pod>(self, rows: [&[B; 2]; 4], at: usize) -> [f32; 8] {
+        from_fn(|i| {
+            let bytes: &[u8] = bytemuck::bytes_of(&rows[i % 4][i / 4]);
+            self.half(u16::from_ne_bytes([bytes[at], bytes[at + 1]]))
+        })
     }
     fn octet_mul(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         from_fn(|i| a[i] * b[i])

@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code, reason = "the intrinsics of the levels")]
 
+use crate::format::b16;
 use std::arch::x86_64::*;
 
 /// Intrinsics without memory operands, which are unsafe only because of the features they need.
@@ -49,6 +50,15 @@ pub(super) fn store(a: __m256i, to: &mut [u8; 32]) {
 pub(super) fn load_half(from: &[u8; 16]) -> __m128i {
     // SAFETY: `from` is 16 readable bytes; the load needs no alignment; callers hold the token.
     unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
+}
+
+/// The lowest words are those at byte `at` of four blocks.
+#[inline(always)]
+pub(super) fn four_shorts(blocks: [&[u8]; 4], at: usize) -> __m128i {
+    v!(_mm_unpacklo_epi32(
+        _mm_unpacklo_epi16(load_half(b16(blocks[0], at)), load_half(b16(blocks[1], at))),
+        _mm_unpacklo_epi16(load_half(b16(blocks[2], at)), load_half(b16(blocks[3], at)))
+    ))
 }
 
 /// Four input bytes as a number.
@@ -688,7 +698,16 @@ macro_rules! blocks_256 {
             ]))
         }
         #[inline(always)]
-        fn totals2(self, r: [[__m256i; 2]; 4], plus: [i32; 2]) -> __m256 {
+        fn flip2(self, a: [__m256i; 2]) -> [__m256i; 2] {
+            let top = self.splat(128);
+            v!([_mm256_xor_si256(a[0], top), _mm256_xor_si256(a[1], top)])
+        }
+        #[inline(always)]
+        fn lookup2(self, table: &[i8; 16], index: [__m256i; 2]) -> [__m256i; 2] {
+            [self.lookup(table, index[0]), self.lookup(table, index[1])]
+        }
+        #[inline(always)]
+        fn totals2(self, r: [[__m256i; 2]; 4], numbers: &[[i32; 8]; 2], times: i32) -> [__m128; 2] {
             v!({
                 let mut block = [r[0][0]; 2];
                 for b in 0..2 {
@@ -698,9 +717,20 @@ macro_rules! blocks_256 {
                     _mm256_permute2x128_si256::<0x20>(block[0], block[1]),
                     _mm256_permute2x128_si256::<0x31>(block[0], block[1]),
                 );
-                let plus = _mm256_set_m128i(_mm_set1_epi32(plus[1]), _mm_set1_epi32(plus[0]));
-                _mm256_cvtepi32_ps(_mm256_add_epi32(all, plus))
+                // Four times the number of each block.
+                let numbers: &[i32; 16] = bytemuck::cast_ref(numbers);
+                let plus = _mm256_mullo_epi32(load(&numbers[4..12]), _mm256_set1_epi32(times));
+                self.octet_quads(_mm256_cvtepi32_ps(_mm256_add_epi32(all, plus)))
             })
+        }
+        #[inline(always)]
+        fn pair_halves<B: bytemuck::Pod>(self, rows: [&[B; 2]; 4], at: usize) -> __m256 {
+            let first = rows.map(|row| bytemuck::bytes_of(&row[0]));
+            let second = rows.map(|row| bytemuck::bytes_of(&row[1]));
+            v!(_mm256_cvtph_ps(_mm_unpacklo_epi64(
+                four_shorts(first, at),
+                four_shorts(second, at)
+            )))
         }
     };
 }
