@@ -301,11 +301,11 @@ fn super_tile<I: Isa, F: Super, const T: usize>(
 
 /// Products of two blocks.
 #[inline(always)]
-fn dot2<I: Isa, F: Small>(isa: I, codes: I::Bytes2, input: I::Bytes2) -> I::Sums2 {
+fn pair_dot<I: Isa, F: Small>(isa: I, codes: I::Bytes2, input: I::Bytes2) -> I::PairSums {
     match (F::SIGNED, I::BIASED) {
-        (true, true) => isa.dot2(isa.flip2(codes), input),
-        (true, false) => isa.dot2_signed(codes, input),
-        (false, _) => isa.dot2(codes, input),
+        (true, true) => isa.pair_dot(codes, input, u8::MAX),
+        (true, false) => isa.pair_dot_signed(codes, input),
+        (false, _) => isa.pair_dot(codes, input, F::MAX),
     }
 }
 
@@ -335,14 +335,14 @@ fn small_tile<I: Isa, F: Small, const T: usize>(
         let (d, m) = F::pair_headers(isa, blocks);
         for t in 0..T {
             let input = &pairs[t][b];
-            let x = isa.bytes2(bytemuck::cast_ref(&input.qs));
+            let x = isa.pair_inputs(input);
             let sums = [
-                dot2::<I, F>(isa, codes[0], x),
-                dot2::<I, F>(isa, codes[1], x),
-                dot2::<I, F>(isa, codes[2], x),
-                dot2::<I, F>(isa, codes[3], x),
+                pair_dot::<I, F>(isa, codes[0], x),
+                pair_dot::<I, F>(isa, codes[1], x),
+                pair_dot::<I, F>(isa, codes[2], x),
+                pair_dot::<I, F>(isa, codes[3], x),
             ];
-            let totals = isa.totals2(sums, &input.sum, -i32::from(offset::<I, F>()));
+            let totals = isa.pair_totals(sums, &input.sum, -i32::from(offset::<I, F>()));
             let dx = isa.octet(bytemuck::cast(input.d));
             let d = isa.octet_quads(isa.octet_mul(d, dx));
             let m = isa.octet_quads(isa.octet_mul(m, dx));

@@ -15,6 +15,7 @@
 //! ```
 
 use crate::isa::Isa;
+use crate::panel::unsigned_codes;
 use bytemuck::Pod;
 
 mod float;
@@ -82,12 +83,12 @@ pub trait Small: Codes {
         }
         (isa.octet(d), isa.octet(m))
     }
-    /// Codes of two neighbours.
+    /// Codes of two neighbours, signed ones 128 too large where the level is [`Isa::BIASED`].
     #[inline(always)]
     fn pair<I: Isa>(isa: I, blocks: &[Self::Block; 2]) -> I::Bytes2 {
-        isa.join(
-            Self::codes(isa, &blocks[0], 0),
-            Self::codes(isa, &blocks[1], 0),
+        isa.join_pair(
+            unsigned_codes::<I, Self>(isa, &blocks[0], 0),
+            unsigned_codes::<I, Self>(isa, &blocks[1], 0),
         )
     }
     /// As [`Small::headers`] of two neighbours in each of four rows: the first ones, then the second ones.

@@ -28,10 +28,12 @@ const REFINE: f32 = 8.0;
 /// Two blocks of 32 values, `d[i] * qs[i][k]`: what a few tokens meet at once. Scales and sums are there as often as a vector
 /// wants them. Of an odd number of blocks, the last is alone.
 #[derive(Clone, Copy, Debug, bytemuck::Zeroable)]
-#[repr(C, align(32))]
+#[repr(C, align(64))]
 pub struct SmallPair {
     /// Rounded values, -127..=127.
     pub(crate) qs: [[i8; 32]; 2],
+    /// The same: the first half of each block, then the second half of each.
+    pub(crate) halves: [[[i8; 16]; 2]; 2],
     /// Scale of each block.
     pub(crate) d: [[f32; 4]; 2],
     /// Sum of `qs` of each block.
@@ -511,6 +513,7 @@ impl Task for QuantizeSmall<'_> {
             }
             let sum = sum_of(&qs[0]) + sum_of(&qs[1]);
             out.qs[half] = bytemuck::cast(qs);
+            (out.halves[0][half], out.halves[1][half]) = (qs[0], qs[1]);
             out.d[half] = [d; 4];
             out.sum[half] = [sum; 8];
         }

@@ -31,6 +31,7 @@ pub(crate) use level::with_isa;
 pub(crate) use scalar::Scalar;
 
 use crate::format::{b16, b32};
+use crate::input::SmallPair;
 use crate::panel::{Codes4, Pairs};
 use bytemuck::{Pod, Zeroable};
 
@@ -60,9 +61,10 @@ pub trait Isa: Copy + Send + Sync + 'static {
     type Quad: Copy;
     /// 64 bytes: those of two blocks.
     type Bytes2: Copy;
-    /// Partial sums of 64 bytes: of two blocks, where only the total of each has a meaning, or of a super-block, where only the
-    /// whole total has one.
+    /// Partial sums of a super-block, 64 bytes at a time; only the whole total has a meaning.
     type Sums2: Copy;
+    /// Partial sums of two small blocks; only the total of each has a meaning.
+    type PairSums: Copy;
     /// Eight 32-bit floats: one for each row of a tile in a first block, then in a second.
     type Octet: Copy;
     /// 16 sums of 32 bits, one for each row of a panel.
@@ -179,25 +181,6 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn flip2(self, a: Self::Bytes2) -> Self::Bytes2;
     /// `table[index]` for each byte; every index is below 16.
     fn lookup2(self, table: &[i8; 16], index: Self::Bytes2) -> Self::Bytes2;
-    /// The 32 bytes `at` bytes into each of two neighbouring blocks of an even length.
-    #[inline(always)]
-    fn pair_bytes<B: Pod>(self, [a, b]: &[B; 2], at: usize) -> Self::Bytes2 {
-        let (a, b) = (bytemuck::bytes_of(a), bytemuck::bytes_of(b));
-        self.join(self.bytes(b32(a, at)), self.bytes(b32(b, at)))
-    }
-    /// Low nibbles of the 16 bytes `at` bytes into the first of two neighbouring blocks, then their high nibbles; then those of
-    /// the second. The length of blocks is even.
-    #[inline(always)]
-    fn pair_nibbles<B: Pod>(self, [a, b]: &[B; 2], at: usize) -> Self::Bytes2 {
-        let (a, b) = (bytemuck::bytes_of(a), bytemuck::bytes_of(b));
-        self.join(self.nibbles(b16(a, at)), self.nibbles(b16(b, at)))
-    }
-    /// Adds `value` to each byte whose bit is set in the first number, then in the second. It shares no bits with the bytes.
-    #[inline(always)]
-    fn add_bits2(self, a: Self::Bytes2, bits: [u32; 2], value: u8) -> Self::Bytes2 {
-        let bits = self.join(self.bits(bits[0]), self.bits(bits[1]));
-        self.or2(a, self.and2(bits, value))
-    }
     /// Sums whose total is that of `sums`.
     fn spread2(self, sums: Self::Sums) -> Self::Sums2;
     /// Adds `codes * input * scale` of the `i`-th 64 values of a super-block, `scales[4 i + j]` for the `j`-th 16 of them. Codes
@@ -239,15 +222,48 @@ pub trait Isa: Copy + Send + Sync + 'static {
     ) -> Self::Sums2;
     /// The whole totals of four rows, as floats rounded to nearest even.
     fn whole_totals(self, rows: [Self::Sums2; 4]) -> Self::Quad;
-    /// Products `codes * input` of two blocks. Codes are unsigned; at most 127, unless the level is [`Isa::BIASED`].
-    fn dot2(self, codes: Self::Bytes2, input: Self::Bytes2) -> Self::Sums2;
-    /// As [`Isa::dot2`] with signed codes; never used where the level is [`Isa::BIASED`].
-    fn dot2_signed(self, codes: Self::Bytes2, input: Self::Bytes2) -> Self::Sums2;
+
+    // Two small blocks at a time. Their 64 values lie in an order of the level's own, the same for codes and inputs.
+
+    /// The 32 bytes of a block, and of its neighbour.
+    #[inline(always)]
+    fn join_pair(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes2 {
+        self.join(a, b)
+    }
+    /// The 32 bytes `at` bytes into each of two neighbouring blocks of an even length.
+    #[inline(always)]
+    fn pair_bytes<B: Pod>(self, [a, b]: &[B; 2], at: usize) -> Self::Bytes2 {
+        let (a, b) = (bytemuck::bytes_of(a), bytemuck::bytes_of(b));
+        self.join_pair(self.bytes(b32(a, at)), self.bytes(b32(b, at)))
+    }
+    /// Low nibbles, as values 0..16, and high ones, 16..32, of the 16 bytes `at` bytes into each of two neighbouring blocks of an
+    /// even length.
+    #[inline(always)]
+    fn pair_nibbles<B: Pod>(self, [a, b]: &[B; 2], at: usize) -> Self::Bytes2 {
+        let (a, b) = (bytemuck::bytes_of(a), bytemuck::bytes_of(b));
+        self.join_pair(self.nibbles(b16(a, at)), self.nibbles(b16(b, at)))
+    }
+    /// Adds `value` to each byte whose bit is set in the number of its block. It shares no bits with the bytes.
+    #[inline(always)]
+    fn pair_add_bits(self, a: Self::Bytes2, bits: [u32; 2], value: u8) -> Self::Bytes2 {
+        let bits = self.join_pair(self.bits(bits[0]), self.bits(bits[1]));
+        self.or2(a, self.and2(bits, value))
+    }
+    /// The rounded values of two blocks of inputs.
+    #[inline(always)]
+    fn pair_inputs(self, pair: &SmallPair) -> Self::Bytes2 {
+        self.bytes2(bytemuck::cast_ref(&pair.qs))
+    }
+    /// Products `codes * input` of two blocks. Codes are unsigned, at most `max`, which is above 127 only where the level is
+    /// [`Isa::BIASED`].
+    fn pair_dot(self, codes: Self::Bytes2, input: Self::Bytes2, max: u8) -> Self::PairSums;
+    /// As [`Isa::pair_dot`] with signed codes; never used where the level is [`Isa::BIASED`].
+    fn pair_dot_signed(self, codes: Self::Bytes2, input: Self::Bytes2) -> Self::PairSums;
     /// The totals of four rows, of their first block and of their second, each with `times` the number of its block added, which is
     /// there eight times, as floats rounded to nearest even.
-    fn totals2(
+    fn pair_totals(
         self,
-        rows: [Self::Sums2; 4],
+        rows: [Self::PairSums; 4],
         numbers: &[[i32; 8]; 2],
         times: i32,
     ) -> [Self::Quad; 2];

@@ -42,7 +42,8 @@ impl Small for Q8_0 {
     half_headers!(BlockQ8_0);
     #[inline(always)]
     fn pair<I: Isa>(isa: I, blocks: &[BlockQ8_0; 2]) -> I::Bytes2 {
-        isa.pair_bytes(blocks, offset_of!(BlockQ8_0, qs))
+        let codes = isa.pair_bytes(blocks, offset_of!(BlockQ8_0, qs));
+        if I::BIASED { isa.flip2(codes) } else { codes }
     }
 }
 
@@ -184,7 +185,7 @@ impl Small for Q5_0 {
     fn pair<I: Isa>(isa: I, blocks: &[BlockQ5_0; 2]) -> I::Bytes2 {
         let fifth = [blocks[0].qh, blocks[1].qh].map(u32::from_le_bytes);
         let nibbles = isa.pair_nibbles(blocks, offset_of!(BlockQ5_0, qs));
-        isa.add_bits2(nibbles, fifth, 16)
+        isa.pair_add_bits(nibbles, fifth, 16)
     }
 }
 
@@ -238,6 +239,6 @@ impl Small for Q5_1 {
     fn pair<I: Isa>(isa: I, blocks: &[BlockQ5_1; 2]) -> I::Bytes2 {
         let fifth = [blocks[0].qh, blocks[1].qh].map(u32::from_le_bytes);
         let nibbles = isa.pair_nibbles(blocks, offset_of!(BlockQ5_1, qs));
-        isa.add_bits2(nibbles, fifth, 16)
+        isa.pair_add_bits(nibbles, fifth, 16)
     }
 }

@@ -7,8 +7,21 @@ const IQ4: [i8; 16] = [
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
 ];
 
-/// Twice the values of a 4-bit float with two exponent bits (OCP Microscaling specification 1.0, E2M1).
-const E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+/// The same 128 too large.
+const IQ4_BIASED: [i8; 16] = {
+    let mut out = IQ4;
+    let mut i = 0;
+    while i < 16 {
+        out[i] ^= -128;
+        i += 1;
+    }
+    out
+};
+
+/// Added to the values of [`E2M1`].
+const E2M1_OFFSET: i16 = 12;
+/// Twice the values of a 4-bit float with two exponent bits (OCP Microscaling specification 1.0, E2M1), and 12.
+const E2M1: [i8; 16] = [12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0];
 
 block! {
     /// 32 indices and a scale (4.5 bits per weight).
@@ -51,7 +64,7 @@ impl Small for IQ4NL {
     #[inline(always)]
     fn pair<I: Isa>(isa: I, blocks: &[BlockIQ4NL; 2]) -> I::Bytes2 {
         let nibbles = isa.pair_nibbles(blocks, std::mem::offset_of!(BlockIQ4NL, qs));
-        isa.lookup2(&IQ4, nibbles)
+        isa.lookup2(if I::BIASED { &IQ4_BIASED } else { &IQ4 }, nibbles)
     }
 }
 
@@ -65,7 +78,7 @@ block! {
     }
 }
 
-/// `2^(e - 128) * table[q]`, the table holding doubled values.
+/// `2^(e - 128) * (table[q] - 12)`, the table holding doubled values and 12.
 pub struct MXFP4;
 
 /// `2^(e - 128)`: half the scale, because the table is doubled. The two smallest are denormal.
@@ -84,16 +97,17 @@ impl Format for MXFP4 {
     fn dequantize(block: &BlockMXFP4, out: &mut [f32]) {
         let d = half_power(block.e);
         for (j, q) in block.qs.into_iter().enumerate() {
-            out[j] = d * f32::from(E2M1[usize::from(q & 15)]);
-            out[j + 16] = d * f32::from(E2M1[usize::from(q >> 4)]);
+            let value = |q: u8| f32::from(i16::from(E2M1[usize::from(q)]) - E2M1_OFFSET);
+            out[j] = d * value(q & 15);
+            out[j + 16] = d * value(q >> 4);
         }
     }
 }
 
 impl Codes for MXFP4 {
-    const SIGNED: bool = true;
-    const OFFSET: i16 = 0;
-    const MAX: u8 = 12;
+    const SIGNED: bool = false;
+    const OFFSET: i16 = E2M1_OFFSET;
+    const MAX: u8 = 24;
     #[inline(always)]
     fn codes<I: Isa>(isa: I, block: &BlockMXFP4, _: usize) -> I::Bytes {
         isa.lookup(&E2M1, isa.nibbles(&block.qs))

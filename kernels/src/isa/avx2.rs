@@ -9,6 +9,8 @@
 
 use super::x86::*;
 use super::{Isa, Level, Task};
+use crate::format::b16;
+use crate::input::SmallPair;
 use crate::panel::{Codes4, Pairs};
 use std::arch::x86_64::*;
 use std::array::from_fn;
@@ -23,6 +25,20 @@ impl Avx2 {
     /// The token, if this CPU has the instructions.
     pub(crate) fn new() -> Option<Avx2> {
         Level::Avx2.is_available().then_some(Avx2 { _proof: () })
+    }
+
+    /// Adds pairs of products up in 32 bits; `together`, if two of them fit into 16 bits.
+    #[inline(always)]
+    fn sum_pairs(self, pairs: [__m256i; 2], together: bool) -> __m256i {
+        let one = self.splat_short(1);
+        v!(if together {
+            _mm256_madd_epi16(_mm256_add_epi16(pairs[0], pairs[1]), one)
+        } else {
+            _mm256_add_epi32(
+                _mm256_madd_epi16(pairs[0], one),
+                _mm256_madd_epi16(pairs[1], one),
+            )
+        })
     }
 }
 
@@ -49,20 +65,20 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    fn dot2(self, codes: [__m256i; 2], input: [__m256i; 2]) -> [__m256i; 2] {
-        let one = self.splat_short(1);
-        v!([
-            _mm256_madd_epi16(_mm256_maddubs_epi16(codes[0], input[0]), one),
-            _mm256_madd_epi16(_mm256_maddubs_epi16(codes[1], input[1]), one)
-        ])
+    fn pair_dot(self, codes: [__m256i; 2], input: [__m256i; 2], max: u8) -> __m256i {
+        let pairs = v!([
+            _mm256_maddubs_epi16(codes[0], input[0]),
+            _mm256_maddubs_epi16(codes[1], input[1])
+        ]);
+        self.sum_pairs(pairs, self.together(false, max) > 1)
     }
     #[inline(always)]
-    fn dot2_signed(self, codes: [__m256i; 2], input: [__m256i; 2]) -> [__m256i; 2] {
-        let one = self.splat_short(1);
-        v!([
-            _mm256_madd_epi16(pairs_signed(codes[0], input[0]), one),
-            _mm256_madd_epi16(pairs_signed(codes[1], input[1]), one)
-        ])
+    fn pair_dot_signed(self, codes: [__m256i; 2], input: [__m256i; 2]) -> __m256i {
+        let pairs = [
+            pairs_signed(codes[0], input[0]),
+            pairs_signed(codes[1], input[1]),
+        ];
+        self.sum_pairs(pairs, false)
     }
 
     const TILE_PANELS: usize = 1;

@@ -196,6 +196,7 @@ impl Isa for Avx512Vnni {
     type Wide = __m512;
     type Bytes2 = __m512i;
     type Sums2 = __m512i;
+    type PairSums = __m512i;
 
     #[inline(always)]
     fn mac_shorts(self, sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
@@ -283,7 +284,7 @@ impl Isa for Avx512Vnni {
         })
     }
     #[inline(always)]
-    fn add_bits2(self, a: __m512i, [low, high]: [u32; 2], value: u8) -> __m512i {
+    fn pair_add_bits(self, a: __m512i, [low, high]: [u32; 2], value: u8) -> __m512i {
         let bits = u64::from(high) << 32 | u64::from(low);
         v!(_mm512_or_si512(
             a,
@@ -373,14 +374,14 @@ impl Isa for Avx512Vnni {
         })
     }
     #[inline(always)]
-    fn dot2(self, codes: __m512i, input: __m512i) -> __m512i {
+    fn pair_dot(self, codes: __m512i, input: __m512i, _: u8) -> __m512i {
         v!(_mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, input))
     }
-    fn dot2_signed(self, _: __m512i, _: __m512i) -> __m512i {
+    fn pair_dot_signed(self, _: __m512i, _: __m512i) -> __m512i {
         unreachable!("a biased level multiplies unsigned codes")
     }
     #[inline(always)]
-    fn totals2(self, r: [__m512i; 4], numbers: &[[i32; 8]; 2], times: i32) -> [__m128; 2] {
+    fn pair_totals(self, r: [__m512i; 4], numbers: &[[i32; 8]; 2], times: i32) -> [__m128; 2] {
         v!({
             let quarters = quarters(r);
             // Each quarter with its neighbour, both of one block.

@@ -6,6 +6,8 @@
 
 use super::x86::*;
 use super::{Isa, Level, Task};
+use crate::format::b16;
+use crate::input::SmallPair;
 use crate::panel::{Codes4, Pairs};
 use std::arch::x86_64::*;
 use std::array::from_fn;
@@ -50,16 +52,13 @@ impl Isa for AvxVnni {
     }
 
     #[inline(always)]
-    fn dot2(self, codes: [__m256i; 2], input: [__m256i; 2]) -> [__m256i; 2] {
+    fn pair_dot(self, codes: [__m256i; 2], input: [__m256i; 2], _: u8) -> __m256i {
         v!({
-            let zero = _mm256_setzero_si256();
-            [
-                _mm256_dpbusd_avx_epi32(zero, codes[0], input[0]),
-                _mm256_dpbusd_avx_epi32(zero, codes[1], input[1]),
-            ]
+            let low = _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), codes[0], input[0]);
+            _mm256_dpbusd_avx_epi32(low, codes[1], input[1])
         })
     }
-    fn dot2_signed(self, _: [__m256i; 2], _: [__m256i; 2]) -> [__m256i; 2] {
+    fn pair_dot_signed(self, _: [__m256i; 2], _: [__m256i; 2]) -> __m256i {
         unreachable!("a biased level multiplies unsigned codes")
     }
 

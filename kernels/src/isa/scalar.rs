@@ -42,6 +42,7 @@ impl Isa for Scalar {
     type Quad = [f32; 4];
     type Bytes2 = [[u8; 32]; 2];
     type Sums2 = [i32; 2];
+    type PairSums = [i32; 2];
     type Octet = [f32; 8];
     type Rows = [i32; 16];
     type Dots = [i32; 16];
@@ -279,13 +280,18 @@ impl Isa for Scalar {
     fn whole_totals(self, rows: [[i32; 2]; 4]) -> [f32; 4] {
         rows.map(|sums| sums[0].wrapping_add(sums[1]) as f32)
     }
-    fn dot2(self, codes: [[u8; 32]; 2], input: [[u8; 32]; 2]) -> [i32; 2] {
+    fn pair_dot(self, codes: [[u8; 32]; 2], input: [[u8; 32]; 2], _: u8) -> [i32; 2] {
         from_fn(|b| self.dot(0, codes[b], &bytemuck::cast(input[b])))
     }
-    fn dot2_signed(self, codes: [[u8; 32]; 2], input: [[u8; 32]; 2]) -> [i32; 2] {
+    fn pair_dot_signed(self, codes: [[u8; 32]; 2], input: [[u8; 32]; 2]) -> [i32; 2] {
         from_fn(|b| self.dot_signed(0, codes[b], &bytemuck::cast(input[b])))
     }
-    fn totals2(self, rows: [[i32; 2]; 4], numbers: &[[i32; 8]; 2], times: i32) -> [[f32; 4]; 2] {
+    fn pair_totals(
+        self,
+        rows: [[i32; 2]; 4],
+        numbers: &[[i32; 8]; 2],
+        times: i32,
+    ) -> [[f32; 4]; 2] {
         from_fn(|b| rows.map(|row| (row[b] + times * numbers[b][0]) as f32))
     }
     fn octet(self, from: [f32; 8]) -> [f32; 8] {

@@ -565,6 +565,8 @@ macro_rules! blocks_256 {
     () => {
         type Bytes2 = [__m256i; 2];
         type Sums2 = [__m256i; 2];
+        /// The sums of each block in its own half.
+        type PairSums = __m256i;
 
         #[inline(always)]
         fn join(self, a: __m256i, b: __m256i) -> [__m256i; 2] {
@@ -707,20 +709,50 @@ macro_rules! blocks_256 {
             [self.lookup(table, index[0]), self.lookup(table, index[1])]
         }
         #[inline(always)]
-        fn totals2(self, r: [[__m256i; 2]; 4], numbers: &[[i32; 8]; 2], times: i32) -> [__m128; 2] {
+        fn join_pair(self, a: __m256i, b: __m256i) -> [__m256i; 2] {
+            v!([
+                _mm256_permute2x128_si256::<0x20>(a, b),
+                _mm256_permute2x128_si256::<0x31>(a, b)
+            ])
+        }
+        #[inline(always)]
+        fn pair_bytes<B: bytemuck::Pod>(self, [a, b]: &[B; 2], at: usize) -> [__m256i; 2] {
+            let (a, b) = (bytemuck::bytes_of(a), bytemuck::bytes_of(b));
+            v!([
+                _mm256_set_m128i(load_half(b16(b, at)), load_half(b16(a, at))),
+                _mm256_set_m128i(load_half(b16(b, at + 16)), load_half(b16(a, at + 16)))
+            ])
+        }
+        #[inline(always)]
+        fn pair_nibbles<B: bytemuck::Pod>(self, [a, b]: &[B; 2], at: usize) -> [__m256i; 2] {
+            let (a, b) = (bytemuck::bytes_of(a), bytemuck::bytes_of(b));
+            let low = self.splat(15);
             v!({
-                let mut block = [r[0][0]; 2];
-                for b in 0..2 {
-                    block[b] = columns([r[0][b], r[1][b], r[2][b], r[3][b]]);
-                }
-                let all = _mm256_add_epi32(
-                    _mm256_permute2x128_si256::<0x20>(block[0], block[1]),
-                    _mm256_permute2x128_si256::<0x31>(block[0], block[1]),
-                );
+                let packed = _mm256_set_m128i(load_half(b16(b, at)), load_half(b16(a, at)));
+                [
+                    _mm256_and_si256(packed, low),
+                    _mm256_and_si256(_mm256_srli_epi16::<4>(packed), low),
+                ]
+            })
+        }
+        #[inline(always)]
+        fn pair_add_bits(self, a: [__m256i; 2], bits: [u32; 2], value: u8) -> [__m256i; 2] {
+            let low = bits[0] & 0xffff | bits[1] << 16;
+            let high = bits[0] >> 16 | bits[1] & 0xffff_0000;
+            self.or2(a, self.and2([self.bits(low), self.bits(high)], value))
+        }
+        /// The first halves of both blocks, then the second ones: so each block keeps to one half of a register.
+        #[inline(always)]
+        fn pair_inputs(self, pair: &SmallPair) -> [__m256i; 2] {
+            [load(&pair.halves[0]), load(&pair.halves[1])]
+        }
+        #[inline(always)]
+        fn pair_totals(self, r: [__m256i; 4], numbers: &[[i32; 8]; 2], times: i32) -> [__m128; 2] {
+            v!({
                 // Four times the number of each block.
                 let numbers: &[i32; 16] = bytemuck::cast_ref(numbers);
                 let plus = _mm256_mullo_epi32(load(&numbers[4..12]), _mm256_set1_epi32(times));
-                self.octet_quads(_mm256_cvtepi32_ps(_mm256_add_epi32(all, plus)))
+                self.octet_quads(_mm256_cvtepi32_ps(_mm256_add_epi32(columns(r), plus)))
             })
         }
         #[inline(always)]
