@@ -86,15 +86,28 @@ fn add_stretch<I: Isa, F: Float, const R: usize, const T: usize>(
             acc[t][r] = isa.wide(&sums[t * R + r]);
         }
     }
-    for (i, x) in x.as_chunks::<T>().0.iter().enumerate() {
+    // What is left of the rows is apart: meeting it in the loop would take registers from the sums.
+    let whole = rows[0].len() / 16;
+    let rows = rows.map(|row| row.as_chunks::<16>());
+    let full = rows.map(|(full, _)| &full[..whole]);
+    let (x, last) = x.as_chunks::<T>().0.split_at(whole);
+    for (i, x) in x.iter().enumerate() {
         let mut w = [isa.splat_wide(0.0); R];
         for r in 0..R {
-            w[r] = load::<I, F>(isa, rows[r], 16 * i);
+            w[r] = F::wide(isa, &full[r][i]);
         }
         for t in 0..T {
             let x = isa.wide(&x[t]);
             for r in 0..R {
                 acc[t][r] = isa.fma(w[r], x, acc[t][r]);
+            }
+        }
+    }
+    for x in last {
+        for r in 0..R {
+            let w = load::<I, F>(isa, rows[r].1, 0);
+            for t in 0..T {
+                acc[t][r] = isa.fma(w, isa.wide(&x[t]), acc[t][r]);
             }
         }
     }
