@@ -56,7 +56,11 @@ pub(crate) const fn offset<I: Isa, F: Codes>() -> i16 {
 
 /// Codes as they go into products: of signed ones, made unsigned where the level is biased.
 #[inline(always)]
-pub(crate) fn unsigned_codes<I: Isa, F: Codes + ?Sized>(isa: I, block: &F::Block, i: usize) -> I::Bytes {
+pub(crate) fn unsigned_codes<I: Isa, F: Codes + ?Sized>(
+    isa: I,
+    block: &F::Block,
+    i: usize,
+) -> I::Bytes {
     let codes = F::codes(isa, block, i);
     if F::SIGNED && I::BIASED {
         isa.sub(codes, isa.splat(128))
