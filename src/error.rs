@@ -14,6 +14,9 @@ pub enum Error {
     /// The vocabulary or the text is at fault.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
+    /// The chat template is at fault, or refuses the messages.
+    #[error("chat template: {0}")]
+    Template(String),
     /// More tokens than the context holds.
     #[error(
         "{needed} tokens do not fit the context of {n_ctx}: shorten the prompt or raise -c/--ctx-size"

@@ -25,6 +25,7 @@
 
 pub mod bench;
 pub mod catalogue;
+pub mod chat;
 pub mod cli;
 pub mod error;
 pub mod generate;

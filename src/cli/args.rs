@@ -19,6 +19,8 @@ const SHORT_FORMS: &[(&str, &str)] = &[
     ("-pg", "--pg"),
     ("-ub", "--ubatch-size"),
     ("-md", "--draft-model"),
+    ("-sys", "--system-prompt"),
+    ("-no-cnv", "--no-conversation"),
 ];
 
 /// Rewrites [`SHORT_FORMS`], as `-ctk q8_0` or `-ctk=q8_0`.
@@ -63,7 +65,7 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Continue a text.
+    /// Chat with a model, or let it continue a text.
     Run(RunArgs),
     /// Write the logits of given tokens to a .npy file.
     Logits(LogitsArgs),
@@ -183,10 +185,10 @@ pub(super) struct ThreadArgs {
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) model: ModelArgs,
-    /// The text to continue (or -p, -f, or standard input)
+    /// The message, or the text to continue (or -p, -f, or standard input)
     #[arg(value_name = "PROMPT", conflicts_with_all = ["prompt", "file"])]
     pub(super) text: Option<String>,
-    /// The text to continue
+    /// The message, or the text to continue
     #[arg(
         short,
         long,
@@ -195,12 +197,21 @@ pub(super) struct RunArgs {
         conflicts_with = "file"
     )]
     pub(super) prompt: Option<String>,
-    /// A file with the text to continue; - is standard input
+    /// A file with the message or the text to continue; - is standard input
     #[arg(short, long, env = "SMOLQ_FILE", value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
     /// Tokens to generate; -1 goes on until the model ends or the context is full
     #[arg(short = 'n', long = "predict", alias = "n-predict", env = "SMOLQ_PREDICT", value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
     pub(super) predict: i64,
+    /// What a chat begins with: who the model is to be [-sys]
+    #[arg(long, env = "SMOLQ_SYSTEM_PROMPT", value_name = "TEXT")]
+    pub(super) system_prompt: Option<String>,
+    /// Whether the model is to think before it answers, if it can; by default as its chat template says
+    #[arg(long, env = "SMOLQ_THINK", value_name = "on|off", value_parser = on_or_off)]
+    pub(super) think: Option<bool>,
+    /// Continue the text as it is, even if the model has a chat template [-no-cnv]
+    #[arg(long, env = "SMOLQ_NO_CONVERSATION", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue, conflicts_with_all = ["system_prompt", "think"])]
+    pub(super) no_conversation: bool,
     /// Print the prompt before the answer
     #[arg(long)]
     pub(super) echo: bool,
@@ -218,7 +229,7 @@ pub(super) struct RunArgs {
     /// Go on past the model's end of text
     #[arg(long)]
     pub(super) ignore_eos: bool,
-    /// Show control tokens in the answer
+    /// Show control tokens in the continued text
     #[arg(long)]
     pub(super) special: bool,
     /// Refuse vocabularies whose rules are not known instead of guessing
@@ -235,6 +246,15 @@ pub(super) struct RunArgs {
     sample: SampleArgs,
     #[command(flatten)]
     pub(super) rope: RopeArgs,
+}
+
+/// Reads a switch that may also be left alone.
+fn on_or_off(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("on or off"),
+    }
 }
 
 impl RunArgs {

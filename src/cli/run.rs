@@ -1,12 +1,13 @@
-//! `smolq run`: continue a text.
+//! `smolq run`: chat with a model, or let it continue a text.
 
 use super::args::RunArgs;
 use super::interrupt::{self, INTERRUPTED};
 use super::load::{self, DEFAULT_CTX};
 use super::{memory, note, stdout_error};
+use crate::chat::{Chat, ReplyEvent, ReplyParser, Template};
 use crate::error::{Error, Result};
 use crate::generate::{Event, Outcome, Request, StopReason, generate_ahead};
-use crate::model::Session;
+use crate::model::{Model, Session};
 use crate::speculate::{DraftModel, Speculator};
 use crate::tokenizer::{EncodeOptions, Tokenizer};
 use std::io::{BufRead, IsTerminal, Write};
@@ -19,8 +20,8 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
     let prompt = prompt(args)?;
     let (model, tokenizer) = load::model(&args.model.model, &args.load(), args.strict)?;
     let n_ctx = model.config().n_ctx.min(DEFAULT_CTX);
-    let mut session = Session::new(Arc::clone(&model), &args.session.options(n_ctx))?;
-    let mut speculator = speculator(args, &tokenizer, session.n_ctx())?;
+    let session = Session::new(Arc::clone(&model), &args.session.options(n_ctx))?;
+    let speculator = speculator(args, &tokenizer, session.n_ctx())?;
     let load_time = start.elapsed();
     if args.verbose {
         let level = model.level();
@@ -31,13 +32,23 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
         ));
     }
     interrupt::catch();
+    let mut talk = Talk {
+        args,
+        chat: chat(args, &model, &tokenizer)?,
+        session,
+        speculator,
+        tokenizer: &tokenizer,
+    };
     if let Some(prompt) = prompt {
-        let outcome = answer(args, &mut session, &mut speculator, &tokenizer, &prompt)?;
+        let outcome = talk.answer(&prompt)?;
         report(args, &outcome, load_time);
         return Ok(());
     }
-    // A person without a prompt: one text a line.
-    note("Type a text to continue; /bye or Ctrl-D ends.");
+    // A person without a prompt: one message or text a line.
+    note(match talk.chat {
+        Some(_) => "Type a message; /bye or Ctrl-D ends.",
+        None => "Type a text to continue; /bye or Ctrl-D ends.",
+    });
     let mut lines = std::io::stdin().lock().lines();
     loop {
         drop(write!(std::io::stderr(), ">>> "));
@@ -53,15 +64,42 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
             continue;
         }
         INTERRUPTED.store(false, Ordering::Relaxed);
-        match answer(args, &mut session, &mut speculator, &tokenizer, &line) {
+        match talk.answer(&line) {
             Ok(outcome) => report(args, &outcome, load_time),
-            Err(error @ (Error::Context { .. } | Error::Request { .. })) => {
+            Err(error @ (Error::Context { .. } | Error::Request { .. } | Error::Template(_))) => {
                 note(&format!("smolq: error: {error}"))
             }
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// The conversation that the model's file and the flags ask for; `None` continues texts as they are.
+fn chat(args: &RunArgs, model: &Model, tokenizer: &Tokenizer) -> Result<Option<Chat>> {
+    let template = match args.no_conversation {
+        true => None,
+        false => Template::from_metadata(model.gguf().metadata())?,
+    };
+    let Some(template) = template else {
+        for (given, flag) in [
+            (args.system_prompt.is_some(), "-sys/--system-prompt"),
+            (args.think.is_some(), "--think"),
+        ] {
+            if given {
+                note(&format!(
+                    "smolq: warning: {flag} does nothing: the model has no chat template"
+                ));
+            }
+        }
+        return Ok(None);
+    };
+    let mut chat = Chat::new(template, tokenizer, jiff::ZonedDateTime::now().datetime());
+    chat.think = args.think;
+    if let Some(text) = &args.system_prompt {
+        chat.push("system", text);
+    }
+    Ok(Some(chat))
 }
 
 /// What drafts, with its own model where one is given.
@@ -126,69 +164,179 @@ fn unescape(text: &str) -> String {
     out
 }
 
-/// Continues one text on stdout.
-fn answer(
-    args: &RunArgs,
-    session: &mut Session,
-    speculator: &mut Speculator,
-    tokenizer: &Tokenizer,
-    prompt: &str,
-) -> Result<Outcome> {
-    let ids = tokenizer.encode(
-        prompt,
-        EncodeOptions {
-            add_special: true,
-            parse_special: true,
-        },
-    )?;
-    let request = Request {
-        prompt: ids,
-        n_predict: usize::try_from(args.predict).ok(),
-        stop: args.stop.clone(),
-        ignore_eos: args.ignore_eos,
-        special: args.special,
-        sample: args.sample(),
-        ..Request::default()
-    };
-    let mut out = std::io::stdout().lock();
-    let mut write = |text: &str| {
-        out.write_all(text.as_bytes())
-            .and_then(|()| out.flush())
-            .map_err(stdout_error)
-    };
-    if args.echo {
-        write(prompt)?;
-    }
-    // Short prompts are done before a bar could be read.
-    let mut bar = None;
-    let outcome = generate_ahead(
-        session,
-        speculator,
-        tokenizer,
-        &request,
-        &INTERRUPTED,
-        &mut |event| match event {
-            Event::Prompt { done, total } => {
-                if done < total {
-                    let bar =
-                        bar.get_or_insert_with(|| load::progress(Some(total as u64), "reading"));
-                    bar.set_position(done as u64);
-                } else if let Some(bar) = bar.take() {
-                    bar.finish_and_clear();
-                }
-                Ok(())
+/// What answers a person.
+struct Talk<'a> {
+    args: &'a RunArgs,
+    chat: Option<Chat>,
+    session: Session,
+    speculator: Speculator,
+    tokenizer: &'a Tokenizer,
+}
+
+impl Talk<'_> {
+    /// Answers a message, or continues a text, on stdout.
+    fn answer(&mut self, text: &str) -> Result<Outcome> {
+        match self.chat.take() {
+            Some(mut chat) => {
+                let outcome = self.reply(&mut chat, text);
+                self.chat = Some(chat);
+                outcome
             }
-            Event::Piece(text) => write(text),
-        },
-    )?;
-    write("\n")?;
-    if outcome.reason == StopReason::ContextFull {
-        note(&format!(
-            "smolq: the context of {} tokens is full; -c/--ctx-size makes it larger",
-            session.n_ctx()
-        ));
+            None => self.continue_text(text),
+        }
     }
-    Ok(outcome)
+
+    fn continue_text(&mut self, text: &str) -> Result<Outcome> {
+        let prompt = self.tokenizer.encode(
+            text,
+            EncodeOptions {
+                add_special: true,
+                parse_special: true,
+            },
+        )?;
+        let mut out = Out::new();
+        if self.args.echo {
+            out.write(text)?;
+        }
+        let outcome = self.generate(prompt, self.args.special, &mut |piece| out.write(piece))?;
+        out.write("\n")?;
+        Ok(outcome)
+    }
+
+    /// Answers a message: the answer goes to stdout, the thought to a person's terminal only. A message that cannot be answered is
+    /// taken back.
+    fn reply(&mut self, chat: &mut Chat, message: &str) -> Result<Outcome> {
+        chat.push("user", message);
+        let mut reply = String::new();
+        let outcome = self.say(chat, &mut reply);
+        match &outcome {
+            Ok(_) => chat.push("assistant", &reply),
+            Err(_) => drop(chat.pop()),
+        }
+        outcome
+    }
+
+    fn say(&mut self, chat: &Chat, reply: &mut String) -> Result<Outcome> {
+        let prompt = chat.prompt()?;
+        let ids = self.tokenizer.encode(
+            &prompt,
+            EncodeOptions {
+                add_special: false,
+                parse_special: true,
+            },
+        )?;
+        let mut out = Out::new();
+        if self.args.echo {
+            out.write(&prompt)?;
+        }
+        let mut parser = ReplyParser::new(&prompt);
+        let outcome = self.generate(ids, true, &mut |piece| {
+            reply.push_str(piece);
+            out.show(parser.push(piece))
+        })?;
+        out.show(parser.finish())?;
+        out.write("\n")?;
+        Ok(outcome)
+    }
+
+    /// Generates after a prompt, with a bar while a long one is read.
+    fn generate(
+        &mut self,
+        prompt: Vec<u32>,
+        special: bool,
+        on_piece: &mut dyn FnMut(&str) -> Result<()>,
+    ) -> Result<Outcome> {
+        let args = self.args;
+        let request = Request {
+            prompt,
+            n_predict: usize::try_from(args.predict).ok(),
+            stop: args.stop.clone(),
+            ignore_eos: args.ignore_eos,
+            special,
+            sample: args.sample(),
+            ..Request::default()
+        };
+        // Short prompts are done before a bar could be read.
+        let mut bar = None;
+        let outcome = generate_ahead(
+            &mut self.session,
+            &mut self.speculator,
+            self.tokenizer,
+            &request,
+            &INTERRUPTED,
+            &mut |event| match event {
+                Event::Prompt { done, total } => {
+                    if done < total {
+                        let bar = bar
+                            .get_or_insert_with(|| load::progress(Some(total as u64), "reading"));
+                        bar.set_position(done as u64);
+                    } else if let Some(bar) = bar.take() {
+                        bar.finish_and_clear();
+                    }
+                    Ok(())
+                }
+                Event::Piece(text) => on_piece(text),
+            },
+        )?;
+        if outcome.reason == StopReason::ContextFull {
+            note(&format!(
+                "smolq: the context of {} tokens is full; -c/--ctx-size makes it larger",
+                self.session.n_ctx()
+            ));
+        }
+        Ok(outcome)
+    }
+}
+
+/// Where answers go.
+struct Out {
+    stdout: std::io::StdoutLock<'static>,
+    /// A terminal on which somebody may watch the model think.
+    watched: Option<console::Term>,
+    /// Whether a thought stands on the terminal's last line.
+    thinking: bool,
+}
+
+impl Out {
+    fn new() -> Out {
+        Out {
+            stdout: std::io::stdout().lock(),
+            watched: Some(console::Term::stderr()).filter(console::Term::is_term),
+            thinking: false,
+        }
+    }
+
+    fn write(&mut self, text: &str) -> Result<()> {
+        if let Some(term) = self.watched.as_ref().filter(|_| self.thinking) {
+            drop(term.write_line(""));
+            self.thinking = false;
+        }
+        self.stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| self.stdout.flush())
+            .map_err(stdout_error)
+    }
+
+    fn show(&mut self, events: Vec<ReplyEvent>) -> Result<()> {
+        for event in events {
+            match event {
+                ReplyEvent::Answer(text) => self.write(&text)?,
+                ReplyEvent::Thought(text) => {
+                    if let Some(term) = &self.watched {
+                        let text = if self.thinking {
+                            &text
+                        } else {
+                            text.trim_start()
+                        };
+                        let dim = console::style(text).dim().for_stderr();
+                        drop(term.write_str(&dim.to_string()));
+                        self.thinking = true;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The timings, in the words of Ollama, where asked for or where the answer was cut short by hand.

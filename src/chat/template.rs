@@ -1,0 +1,406 @@
+//! Chat templates: from messages and tools to the text that a model was trained to read.
+//!
+//! A model's file brings its template, in Jinja2, and the text must come out byte for byte as `transformers` renders it. minijinja
+//! runs it; what the field's templates use beyond its Jinja is supplied here: Python's methods and its way to print values
+//! ([`python`](super::python)), `strftime_now`, `raise_exception`, `tojson`, and the `generation` tag, which marks what a model learns
+//! and shows nothing.
+//!
+//! A template is code from a stranger. Its length, its steps, its output and its nesting are bounded, and it is parsed and run on a
+//! thread with room for all the nesting that is allowed.
+
+use super::python::{self, Layout};
+use crate::error::{Error, Result};
+use jiff::civil::DateTime;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Rest};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+use regex::Regex;
+use serde_json::Value as Json;
+use smolq_gguf::Metadata;
+use std::io::Write;
+use std::sync::LazyLock;
+
+/// Longer templates are refused: the field's longest have some 20 KB.
+const MAX_SOURCE: usize = 64 << 10;
+/// Longer outputs are refused.
+const MAX_OUTPUT: usize = 16 << 20;
+/// Steps that a rendering may take beyond those for each byte of its input.
+const FUEL: u64 = 1_000_000;
+/// Stack of the thread that parses and runs. A chain of attributes, of `not` or of `elif` is a tree as deep as it is long, and the longest
+/// that [`MAX_SOURCE`] allows must fit; only what is used takes memory.
+const STACK: usize = 128 << 20;
+
+/// What a model is to read.
+#[derive(Debug, Default)]
+pub struct Prompt<'a> {
+    /// The conversation, each message as chat APIs have it: `role`, `content`, ...
+    pub messages: &'a [Json],
+    /// The tools on offer, each as chat APIs have it.
+    pub tools: &'a [Json],
+    /// Whether the model is to think; `None` leaves it to the template.
+    pub think: Option<bool>,
+    /// Whether the text ends where the model's answer begins.
+    pub generate: bool,
+    /// What templates call `bos_token`.
+    pub bos: &'a str,
+    /// What templates call `eos_token`.
+    pub eos: &'a str,
+    /// The time that `strftime_now` tells.
+    pub now: DateTime,
+    /// More variables, by name.
+    pub variables: Vec<(String, Json)>,
+}
+
+/// A chat template, read and found sound.
+#[derive(Clone, Debug)]
+pub struct Template {
+    source: String,
+}
+
+impl Template {
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// If it is no Jinja2 template, or too long, or nested too deeply.
+    pub fn parse(source: &str) -> Result<Template> {
+        if source.len() > MAX_SOURCE {
+            return Err(Error::Template(format!(
+                "it has {} bytes, more than the {MAX_SOURCE} that are allowed",
+                source.len()
+            )));
+        }
+        let source = GENERATION
+            .replace_all(source, |tag: &regex::Captures<'_>| {
+                let word = if tag["end"].is_empty() {
+                    "if true"
+                } else {
+                    "endif"
+                };
+                format!("{{%{} {word} {}%}}", &tag["open"], &tag["close"])
+            })
+            .into_owned();
+        apart(|| {
+            Ok(environment(DateTime::MIN)
+                .template_from_str(&source)
+                .map(drop)?)
+        })?;
+        Ok(Template { source })
+    }
+
+    /// The template of a model's file, if it has one.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub fn from_metadata(metadata: &Metadata) -> Result<Option<Template>> {
+        metadata
+            .opt_str("tokenizer.chat_template")?
+            .map(Template::parse)
+            .transpose()
+    }
+
+    /// The text that the model is to read.
+    ///
+    /// # Errors
+    /// If the template refuses the messages, uses what is not there, or does not come to an end.
+    pub fn render(&self, prompt: &Prompt<'_>) -> Result<String> {
+        apart(|| {
+            let mut environment = environment(prompt.now);
+            let size: usize = prompt.messages.iter().chain(prompt.tools).map(size).sum();
+            environment.set_fuel(Some(FUEL + 64 * size as u64));
+            let template = environment.template_from_str(&self.source)?;
+            let mut out = Bounded(Vec::new());
+            template.render_captured_to(context(prompt)?, &mut out)?;
+            String::from_utf8(out.0).map_err(|_| {
+                minijinja::Error::new(ErrorKind::WriteFailure, "the text is not UTF-8")
+            })
+        })
+    }
+}
+
+/// `{% generation %}` and `{% endgeneration %}`, with their signs of whitespace control.
+static GENERATION: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r"\{%(?<open>[-+]?)\s*(?<end>(?:end)?)generation\s*(?<close>[-+]?)%\}";
+    Regex::new(pattern).expect("a sound pattern")
+});
+
+/// About how many bytes a value has.
+fn size(json: &Json) -> usize {
+    match json {
+        Json::String(text) => text.len() + 8,
+        Json::Array(items) => items.iter().map(size).sum::<usize>() + 8,
+        Json::Object(entries) => {
+            entries
+                .iter()
+                .map(|(key, item)| key.len() + size(item))
+                .sum::<usize>()
+                + 8
+        }
+        _ => 8,
+    }
+}
+
+/// Runs what a template might blow the stack with, on a stack of its own.
+fn apart<T: Send>(
+    work: impl FnOnce() -> std::result::Result<T, minijinja::Error> + Send,
+) -> Result<T> {
+    let done = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("template".to_owned())
+            .stack_size(STACK);
+        match thread.spawn_scoped(scope, work) {
+            Ok(thread) => Ok(thread.join()),
+            Err(error) => Err(Error::Resources(format!(
+                "no thread for the chat template: {error}"
+            ))),
+        }
+    })?;
+    match done {
+        Ok(done) => done.map_err(|error| Error::Template(explain(&error))),
+        Err(_) => Err(Error::Template(
+            "it made the template engine fail".to_owned(),
+        )),
+    }
+}
+
+/// An error of the template engine in one line: where and what, down to the cause.
+fn explain(error: &minijinja::Error) -> String {
+    let mut out = match error.line() {
+        Some(line) => format!("line {line}: "),
+        None => String::new(),
+    };
+    match error.kind() {
+        ErrorKind::OutOfFuel => out.push_str("it takes too many steps"),
+        kind => match error.detail() {
+            Some(detail) => out.push_str(detail),
+            None => out.push_str(&kind.to_string()),
+        },
+    }
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        out.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    out
+}
+
+/// Bytes up to [`MAX_OUTPUT`].
+struct Bounded(Vec<u8>);
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_OUTPUT {
+            return Err(std::io::Error::other(format!(
+                "the text has more than {MAX_OUTPUT} bytes"
+            )));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The variables of a rendering.
+fn context(prompt: &Prompt<'_>) -> std::result::Result<Value, minijinja::Error> {
+    let list = |items: &[Json]| python::value(&Json::Array(items.to_vec()));
+    let mut variables: Vec<(String, Value)> = vec![
+        ("messages".to_owned(), list(prompt.messages)?),
+        (
+            "add_generation_prompt".to_owned(),
+            Value::from(prompt.generate),
+        ),
+        ("bos_token".to_owned(), Value::from(prompt.bos)),
+        ("eos_token".to_owned(), Value::from(prompt.eos)),
+    ];
+    // transformers says `tools=None` where there are none.
+    let tools = match prompt.tools {
+        [] => Value::from(()),
+        tools => list(tools)?,
+    };
+    variables.push(("tools".to_owned(), tools));
+    if let Some(think) = prompt.think {
+        variables.push(("enable_thinking".to_owned(), Value::from(think)));
+    }
+    for (name, json) in &prompt.variables {
+        variables.push((name.clone(), python::value(json)?));
+    }
+    Ok(Value::from_pairs(variables))
+}
+
+/// Jinja2 as transformers sets it up.
+fn environment(now: DateTime) -> Environment<'static> {
+    let mut environment = Environment::new();
+    // The default delimiters are sound: building cannot fail.
+    if let Ok(syntax) = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+    {
+        environment.set_syntax(syntax);
+    }
+    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    environment.set_fuel(Some(FUEL));
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_formatter(|out, _, value| {
+        out.write_str(&python::text(value))?;
+        Ok(())
+    });
+    environment.add_function(
+        "raise_exception",
+        |why: &str| -> std::result::Result<Value, minijinja::Error> {
+            Err(minijinja::Error::new(
+                ErrorKind::InvalidOperation,
+                why.to_owned(),
+            ))
+        },
+    );
+    environment.add_function("strftime_now", move |format: &str| {
+        jiff::fmt::strtime::format(format, now).map_err(|error| {
+            minijinja::Error::new(
+                ErrorKind::InvalidOperation,
+                format!("strftime_now: {error}"),
+            )
+        })
+    });
+    environment.add_filter("string", |value: &Value| python::text(value));
+    environment.add_filter(
+        "tojson",
+        |value: &Value, arguments: Rest<Value>, named: Kwargs| {
+            let mut layout = Layout::default();
+            if let Some(ascii) = named.get::<Option<bool>>("ensure_ascii")? {
+                layout.ascii = ascii;
+            }
+            let indent = named.get::<Option<Value>>("indent")?;
+            layout.indent = arguments
+                .first()
+                .or(indent.as_ref())
+                .and_then(Value::as_usize);
+            if let Some(separators) = named
+                .get::<Option<Value>>("separators")?
+                .filter(|s| !s.is_none())
+            {
+                let of = |i: usize| separators.get_item_by_index(i).map(|s| python::text(&s));
+                layout.separators = (of(0)?, of(1)?);
+            }
+            if let Some(sort) = named.get::<Option<bool>>("sort_keys")? {
+                layout.sort_keys = sort;
+            }
+            named.assert_all_used()?;
+            python::json(value, &layout)
+        },
+    );
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn render(source: &str, messages: &[Json]) -> Result<String> {
+        Template::parse(source)?.render(&Prompt {
+            messages,
+            now: jiff::civil::date(2026, 8, 29).at(7, 5, 0, 0),
+            ..Prompt::default()
+        })
+    }
+
+    #[test]
+    fn what_the_fields_templates_use_is_there() {
+        let messages = [json!({"role": "user", "content": " <b>Hé</b>\n"})];
+        let cases = [
+            (
+                "{{ messages[0].content.strip() }}|{{ messages[0]['role'].upper() }}",
+                "<b>Hé</b>|USER",
+            ),
+            (
+                "{{ messages[0] }}",
+                "{'role': 'user', 'content': ' <b>Hé</b>\\n'}",
+            ),
+            (
+                "{{ messages[0] | tojson }}",
+                "{\"role\": \"user\", \"content\": \" <b>Hé</b>\\n\"}",
+            ),
+            ("{{ {'a': 1} | tojson(indent=2) }}", "{\n  \"a\": 1\n}"),
+            (
+                "{{ true }} {{ none }} {{ missing }}|{{ 'x' in missing }}",
+                "True None |False",
+            ),
+            (
+                "{% generation %}\nx{% endgeneration %}\ny{%- generation -%} z {%- endgeneration -%} w",
+                "xyzw",
+            ),
+            (
+                "{{ strftime_now('%d %B %Y') }}, {{ strftime_now('%H:%M') }}",
+                "29 August 2026, 07:05",
+            ),
+            (
+                "{% for m in messages[::-1] %}{% if loop.first %}{% continue %}{% endif %}{% endfor %}{{ 'a.b'.split('.')[-1] }}",
+                "b",
+            ),
+            (
+                "{% set ns = namespace(n=1) %}{% for k, v in messages[0].items() %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}",
+                "3",
+            ),
+            (
+                "{% macro f(x) %}[{{ x }}]{% endmacro %}{{ f(1) ~ f('b') }}",
+                "[1][b]",
+            ),
+            ("  {% if true %}\n  a\n  {% endif %}\nb\n", "  a\nb"),
+        ];
+        for (source, expected) in cases {
+            assert_eq!(
+                render(source, &messages).expect(source),
+                expected,
+                "{source}"
+            );
+        }
+    }
+
+    #[test]
+    fn errors_say_line_and_cause() {
+        let message = |source: &str| render(source, &[]).expect_err(source).to_string();
+        assert_eq!(
+            message("a\n{{ raise_exception('no system role') }}"),
+            "chat template: line 2: no system role"
+        );
+        assert!(
+            message("a\n\n{% if %}").starts_with("chat template: line 3: "),
+            "{}",
+            message("a\n\n{% if %}")
+        );
+        assert!(message("{{ messages.nothing.at_all }}").contains("undefined"));
+    }
+
+    #[test]
+    fn hostile_templates_end() {
+        let deep = |open: &str, n: usize| format!("{{{{ {}1 }}}}", open.repeat(n));
+        let sources = [
+            "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}".to_owned(),
+            "{% set ns = namespace(a='xxxxxxxxxxxxxxxx') %}{% for i in range(60) %}{% set ns.a = ns.a ~ ns.a %}{% endfor %}".to_owned(),
+            "{{ 'x' * 90000000 }}".to_owned(),
+            "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}".to_owned(),
+            "{{ ''.__class__.__mro__[1].__subclasses__() }}".to_owned(),
+            "{% include '/etc/passwd' %}".to_owned(),
+            "{".repeat(200_000),
+            "x".repeat(MAX_SOURCE + 1),
+            deep("(", 60_000),
+            deep("[", 60_000),
+            format!("{{{{ a{} }}}}", ".b".repeat(32_000)),
+        ];
+        for source in sources {
+            let short: String = source.chars().take(60).collect();
+            assert!(render(&source, &[]).is_err(), "{short}");
+        }
+        // Legal, if odd; each is a tree as deep as it is long.
+        for source in [
+            deep("not ", 16_000),
+            format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(5_000)),
+            format!("{{{{ 1{} }}}}", "|string".repeat(9_000)),
+            format!("{{{{ 1{} }}}}", "~1".repeat(3_000)),
+        ] {
+            drop(render(&source, &[]));
+        }
+    }
+}

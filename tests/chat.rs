@@ -1,0 +1,150 @@
+//! Chats: the field's templates as transformers renders them, and a model whose file has one.
+
+mod common;
+
+use common::{fails, smolq, stdout};
+use serde_json::Value as Json;
+use smolq::chat::{Prompt, Template};
+use smolq_gguf::{Gguf, OpenOptions, Writer};
+use std::path::{Path, PathBuf};
+
+/// A template with everything that `smolq run` sets: the mode, the system prompt, the history.
+const TEMPLATE: &str = "\
+{% set mode = 'think' if enable_thinking is not defined or enable_thinking else 'plain' %}
+[{{ mode }}]
+{% for message in messages %}
+<{{ message.role }}> {{ message.content }}
+{% endfor %}
+{% if add_generation_prompt %}
+<assistant>
+{% endif %}
+";
+
+/// A model of this repository, with a chat template; and the folder that goes away with the test.
+fn model_with(template: &str, name: &str) -> PathBuf {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/smollm3-q8_0.gguf");
+    let gguf = Gguf::open(&data, &OpenOptions::default()).unwrap();
+    let mut writer = Writer::new();
+    for (key, value) in gguf.metadata().iter() {
+        writer.set(key, value.clone());
+    }
+    writer.set("tokenizer.chat_template", template);
+    for tensor in gguf.tensors() {
+        let bytes = gguf.data(tensor).to_vec();
+        writer.tensor(&tensor.name, tensor.kind, &tensor.dims, bytes);
+    }
+    let folder = std::env::temp_dir().join(format!("smolq-chat-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    writer.write_file(&path).unwrap();
+    path
+}
+
+#[test]
+fn a_model_with_a_template_is_sent_the_rendered_conversation() {
+    let model = model_with(TEMPLATE, "template.gguf");
+    let echo = |flags: &[&str]| {
+        let mut command = smolq();
+        command.arg("run").arg(&model).args(flags);
+        let output = command
+            .args(["--echo", "-n", "1", "--temp", "0"])
+            .output()
+            .unwrap();
+        stdout(&output)
+    };
+    let text = echo(&["-p", "Hello"]);
+    assert!(
+        text.starts_with("[think]\n<user> Hello\n<assistant>"),
+        "{text}"
+    );
+    let text = echo(&["-sys", "Be brief.", "--think", "off", "-p", "Hello"]);
+    let expected = "[plain]\n<system> Be brief.\n<user> Hello\n<assistant>";
+    assert!(text.starts_with(expected), "{text}");
+    let text = echo(&["-no-cnv", "-p", "Hello"]);
+    assert!(text.starts_with("Hello"), "{text}");
+}
+
+#[test]
+fn a_model_without_a_template_says_that_chat_flags_do_nothing() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/llama-f16.gguf");
+    let mut command = smolq();
+    command
+        .arg("run")
+        .arg(&model)
+        .args(["-sys", "x", "-p", "Hello", "-n", "1"]);
+    let output = command.output().unwrap();
+    stdout(&output);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("no chat template"), "{errors}");
+}
+
+#[test]
+fn a_template_that_fails_is_one_line_with_the_cause() {
+    let model = model_with("\n{{ raise_exception('only tools') }}", "refuses.gguf");
+    let output = smolq()
+        .arg("run")
+        .arg(&model)
+        .args(["-p", "Hello"])
+        .output()
+        .unwrap();
+    fails(&output, 1, &["chat template: line 2: only tools"]);
+    let model = model_with("{% if %}", "broken.gguf");
+    let output = smolq()
+        .arg("run")
+        .arg(&model)
+        .args(["-p", "Hello"])
+        .output()
+        .unwrap();
+    fails(&output, 1, &["chat template: line 1"]);
+}
+
+/// The fixtures' renderings by Jinja2 as transformers sets it up, date pinned.
+#[test]
+fn fixture_templates_render_as_by_transformers() {
+    let Some(fixtures) = std::env::var_os("SMOLQ_FIXTURES").map(PathBuf::from) else {
+        return;
+    };
+    let mut compared = 0;
+    for goldens in ["goldens.json", "smollm3_goldens.json"] {
+        let folder = fixtures.join("templates");
+        let text = std::fs::read_to_string(folder.join(goldens)).unwrap();
+        let goldens: Json = serde_json::from_str(&text).unwrap();
+        let now: jiff::civil::Date = goldens["date"].as_str().unwrap().parse().unwrap();
+        let token = |name: &str| goldens[name].as_str().unwrap_or_default();
+        for (file, rendered) in goldens["rendered"].as_object().unwrap() {
+            let template = std::fs::read_to_string(folder.join(file)).unwrap();
+            let template = Template::parse(&template).unwrap();
+            for (name, expected) in rendered.as_object().unwrap() {
+                let case = &goldens["cases"][name];
+                let list = |key: &str| case[key].as_array().map_or(&[][..], |list| list);
+                let mut prompt = Prompt {
+                    messages: list("messages"),
+                    tools: list("tools"),
+                    think: case["enable_thinking"].as_bool(),
+                    generate: case["add_generation_prompt"].as_bool().unwrap_or(true),
+                    bos: token("bos_token"),
+                    eos: token("eos_token"),
+                    now: now.at(12, 0, 0, 0),
+                    variables: Vec::new(),
+                };
+                for (key, value) in case.as_object().unwrap() {
+                    let known = [
+                        "messages",
+                        "tools",
+                        "enable_thinking",
+                        "add_generation_prompt",
+                    ];
+                    if !known.contains(&key.as_str()) {
+                        prompt.variables.push((key.clone(), value.clone()));
+                    }
+                }
+                let text = template
+                    .render(&prompt)
+                    .unwrap_or_else(|error| format!("{error}"));
+                assert_eq!(text, expected.as_str().unwrap(), "{file}, {name}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared >= 81, "{compared}");
+}
