@@ -155,6 +155,7 @@ fn drafting_changes_no_answer_and_is_counted() {
     let answer = |extra: &[&str]| {
         let args = [
             "run",
+            "--no-conversation",
             &model,
             "-p",
             "The old boat. The old boat",
