@@ -83,7 +83,7 @@ pub trait Small: Codes {
         }
         (isa.octet(d), isa.octet(m))
     }
-    /// Codes of two neighbours, signed ones 128 too large where the level is [`Isa::BIASED`].
+    /// Codes of two neighbours, signed ones 128 too large where the level is biased.
     #[inline(always)]
     fn pair<I: Isa>(isa: I, blocks: &[Self::Block; 2]) -> I::Bytes2 {
         isa.join_pair(

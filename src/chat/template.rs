@@ -80,9 +80,9 @@ impl Template {
             })
             .into_owned();
         apart(|| {
-            Ok(environment(DateTime::MIN)
+            environment(DateTime::MIN)
                 .template_from_str(&source)
-                .map(drop)?)
+                .map(drop)
         })?;
         Ok(Template { source })
     }
