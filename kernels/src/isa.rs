@@ -368,6 +368,7 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// How many queries meet four keys at once: 1, or 4 where the registers hold 16 vectors of sums and more.
     const SCORES: usize;
     /// The sixteen sums of sixteen vectors, each by the tree of [`Isa::sum`].
+    #[inline(always)]
     fn sums16(self, a: [Self::Wide; 16]) -> Self::Wide {
         let mut out = [0.0; 16];
         for (out, four) in out

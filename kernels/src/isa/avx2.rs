@@ -13,7 +13,6 @@ use crate::format::b16;
 use crate::input::SmallPair;
 use crate::panel::{Codes4, Pairs};
 use std::arch::x86_64::*;
-use std::array::from_fn;
 
 /// Proof that the CPU has AVX2, FMA and F16C.
 #[derive(Clone, Copy, Debug)]

@@ -175,12 +175,37 @@ macro_rules! folds4 {
 }
 pub(super) use folds4;
 
+/// Sixteen vectors by the tree, as [`folds4`].
+macro_rules! folds16 {
+    ($a:expr, $eight:ident, $four:ident) => {{
+        let a = $a;
+        let mut out = a[0];
+        for i in 0..2 {
+            let [b, c, d, e, f, g, h, j] = *a[8 * i..].first_chunk().expect("eight vectors");
+            let low = folds4!([b, c, d, e], $eight, $four);
+            let high = folds4!([f, g, h, j], $eight, $four);
+            out[i] = v!(_mm256_set_m128(high, low));
+        }
+        out
+    }};
+}
+pub(super) use folds16;
+
 /// Four floats as an array.
 #[inline(always)]
 pub(super) fn four_floats(a: __m128) -> [f32; 4] {
     let mut out = [0.0; 4];
     // SAFETY: `out` is four writable floats; the store needs no alignment; callers hold the token.
     unsafe { _mm_storeu_ps(out.as_mut_ptr(), a) };
+    out
+}
+
+/// Sixteen signed bytes as an array.
+#[inline(always)]
+pub(super) fn bytes_array(a: __m128i) -> [i8; 16] {
+    let mut out = [0; 16];
+    // SAFETY: `out` is 16 writable bytes; the store needs no alignment; callers hold the token.
+    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), a) };
     out
 }
 
@@ -865,15 +890,12 @@ macro_rules! floats_256 {
             four_floats(folds4!(a, _mm256_add_ps, _mm_add_ps))
         }
         #[inline(always)]
+        fn sums16(self, a: [[__m256; 2]; 16]) -> [__m256; 2] {
+            folds16!(a, _mm256_add_ps, _mm_add_ps)
+        }
+        #[inline(always)]
         fn maxs16(self, a: [[__m256; 2]; 16]) -> [__m256; 2] {
-            let mut out = a[0];
-            for i in 0..2 {
-                let [b, c, d, e, f, g, h, j] = *a[8 * i..].first_chunk().expect("eight vectors");
-                let low = folds4!([b, c, d, e], _mm256_max_ps, _mm_max_ps);
-                let high = folds4!([f, g, h, j], _mm256_max_ps, _mm_max_ps);
-                out[i] = v!(_mm256_set_m128(high, low));
-            }
-            out
+            folds16!(a, _mm256_max_ps, _mm_max_ps)
         }
         #[inline(always)]
         fn to_i8(self, a: [__m256; 2]) -> [i8; 16] {
@@ -885,15 +907,7 @@ macro_rules! floats_256 {
                     _mm256_castsi256_si128(words),
                     _mm256_extracti128_si256::<1>(words),
                 );
-                let low = _mm_cvtsi128_si64(bytes).to_le_bytes();
-                let high = _mm_extract_epi64::<1>(bytes).to_le_bytes();
-                from_fn(|i| {
-                    if i < 8 {
-                        low[i] as i8
-                    } else {
-                        high[i - 8] as i8
-                    }
-                })
+                bytes_array(bytes)
             })
         }
         #[inline(always)]
