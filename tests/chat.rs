@@ -20,7 +20,7 @@ const TEMPLATE: &str = "\
 {% endif %}
 ";
 
-/// A model of this repository, with a chat template; and the folder that goes away with the test.
+/// A model of this repository, with a chat template, in a folder of this test process.
 fn model_with(template: &str, name: &str) -> PathBuf {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/smollm3-q8_0.gguf");
     let gguf = Gguf::open(&data, &OpenOptions::default()).unwrap();
@@ -80,22 +80,22 @@ fn a_model_without_a_template_says_that_chat_flags_do_nothing() {
 
 #[test]
 fn a_template_that_fails_is_one_line_with_the_cause() {
-    let model = model_with("\n{{ raise_exception('only tools') }}", "refuses.gguf");
-    let output = smolq()
-        .arg("run")
-        .arg(&model)
-        .args(["-p", "Hello"])
-        .output()
-        .unwrap();
-    fails(&output, 1, &["chat template: line 2: only tools"]);
-    let model = model_with("{% if %}", "broken.gguf");
-    let output = smolq()
-        .arg("run")
-        .arg(&model)
-        .args(["-p", "Hello"])
-        .output()
-        .unwrap();
-    fails(&output, 1, &["chat template: line 1"]);
+    for (template, name, error) in [
+        (
+            "\n{{ raise_exception('only tools') }}",
+            "refuses.gguf",
+            "chat template: line 2: only tools",
+        ),
+        ("{% if %}", "broken.gguf", "chat template: line 1"),
+    ] {
+        let mut command = smolq();
+        command.arg("run").arg(model_with(template, name));
+        fails(
+            &command.args(["-p", "Hello"]).output().unwrap(),
+            1,
+            &[error],
+        );
+    }
 }
 
 /// The fixtures' renderings by Jinja2 as transformers sets it up, date pinned.
