@@ -115,6 +115,13 @@ fn super_row<I: Isa, F: Super, const T: usize>(
 ) -> [I::Sums2; T] {
     prefetch(isa, block);
     for i in 0..4 {
+        if F::HALVES {
+            let codes = F::halves2(isa, block, i);
+            for t in 0..T {
+                sums[t] = isa.halves_mac2(sums[t], codes, &input[t].halves[i], refined[t], i);
+            }
+            continue;
+        }
         let codes = F::codes2(isa, block, i);
         for t in 0..T {
             let x = &input[t].qs.as_chunks::<64>().0[i];
@@ -166,14 +173,22 @@ fn wide_rows<I: Isa, F: Super, const T: usize>(
 ) -> ([[I::Sums2; T]; 2], I::Shorts) {
     let Scales { scales, mins } = F::wide_scales(isa, blocks);
     let mut refined = [[scales; T]; 2];
+    let mut starts = [[isa.spread2(isa.sums(0)); T]; 2];
     for t in 0..T {
+        if F::HALVES && I::BIASED {
+            // 128 too much in each code; half of it, because the eight sums are there twice.
+            let offsets = isa.halves_twice(isa.mul_shorts(scales, isa.splat_short(-64)));
+            let sums = isa.eight_twice(&input[t].wide_sums);
+            for r in 0..2 {
+                starts[r][t] = isa.spread2(isa.mac_shorts(isa.sums(0), offsets[r], sums));
+            }
+        }
         let both = isa.mul_shorts(scales, isa.eight_twice(&input[t].wide_refine));
         [refined[0][t], refined[1][t]] = isa.halves_twice(both);
     }
-    let zero = [isa.spread2(isa.sums(0)); T];
     let sums = [
-        super_row::<I, F, T>(isa, blocks[0], input, zero, refined[0]),
-        super_row::<I, F, T>(isa, blocks[1], input, zero, refined[1]),
+        super_row::<I, F, T>(isa, blocks[0], input, starts[0], refined[0]),
+        super_row::<I, F, T>(isa, blocks[1], input, starts[1], refined[1]),
     ];
     (sums, mins)
 }

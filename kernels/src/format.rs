@@ -123,6 +123,13 @@ pub trait Super: Codes {
     fn wide_scales<I: Isa>(_: I, _: [&Self::Block; 2]) -> Scales<I> {
         unreachable!("the scales are of 16 values each")
     }
+    /// Whether a few tokens meet [`Super::halves2`]. Such a format is signed and [`Super::WIDE`], and has no minimums.
+    const HALVES: bool = false;
+    /// Codes `64 * i .. 64 * i + 64`: the first halves of both 32, then the second halves; 128 too large where the level is biased.
+    /// For formats whose bytes hold value `j` and `j + 16`, which are unpacked 32 bytes at a time so.
+    fn halves2<I: Isa>(_: I, _: &Self::Block, _: usize) -> I::Bytes2 {
+        unreachable!("the codes are met in natural order")
+    }
 }
 
 /// The integer scales of a super-block.

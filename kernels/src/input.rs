@@ -46,6 +46,8 @@ pub struct SmallPair {
 pub struct SuperInput {
     /// Rounded values, -127..=127.
     pub qs: [i8; 256],
+    /// The same: of each 64, the first halves of both 32, then the second halves.
+    pub(crate) halves: [[[[i8; 16]; 2]; 2]; 4],
     /// Factors 1..=8, equal for neighbours (one for each 32 values).
     pub refine: [i16; 16],
     /// `refine[i]` times the sum of the 16 values `16 i ..`.
@@ -62,6 +64,7 @@ impl SuperInput {
     /// All zero.
     pub const ZERO: SuperInput = SuperInput {
         qs: [0; 256],
+        halves: [[[[0; 16]; 2]; 2]; 4],
         refine: [1; 16],
         sums: [0; 16],
         wide_refine: [1; 8],
@@ -556,6 +559,7 @@ impl Task for QuantizeSuper<'_> {
                     for half in 0..2 {
                         let qs = isa.to_i8(qs[half]);
                         out.qs[32 * i + 16 * half..][..16].copy_from_slice(&qs);
+                        out.halves[i / 2][half][i % 2] = qs;
                         out.refine[2 * i + half] = refine;
                         out.sums[2 * i + half] = refine * sum_of(&qs) as i16;
                     }

@@ -127,6 +127,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// From the first 16 bytes of two blocks, eight 6-bit scales and eight 6-bit minimums as in `scales6` in their last 12 bytes:
     /// the scales of the first block, then of the second; and so the minimums.
     fn scales6(self, from: [&[u8; 16]; 2]) -> [Self::Shorts; 2];
+    /// From the first bytes of two blocks, eight pairs of bits in bytes 2 and 3, eight nibbles in the next four, which together are
+    /// eight numbers of six bits, 32 too large: those of the first block, then of the second.
+    fn scales_split6(self, from: [&[u8; 16]; 2]) -> Self::Shorts;
     /// Loads eight shorts, twice.
     fn eight_twice(self, from: &[i16; 8]) -> Self::Shorts;
     /// The first eight, twice; and the last eight, twice.
@@ -217,6 +220,16 @@ pub trait Isa: Copy + Send + Sync + 'static {
         sums: Self::Sums2,
         codes: Self::Bytes2,
         input: &[i8; 64],
+        scales: Self::Shorts,
+        i: usize,
+    ) -> Self::Sums2;
+    /// As [`Isa::wide_mac2_signed`] where codes and inputs of 64 values come as the first halves of both 32, then the second halves.
+    /// Where the level is [`Isa::BIASED`], the codes are unsigned, up to 255.
+    fn halves_mac2(
+        self,
+        sums: Self::Sums2,
+        codes: Self::Bytes2,
+        input: &[[[i8; 16]; 2]; 2],
         scales: Self::Shorts,
         i: usize,
     ) -> Self::Sums2;

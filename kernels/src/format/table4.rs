@@ -18,6 +18,12 @@ const IQ4_BIASED: [i8; 16] = {
     out
 };
 
+/// The values as a level multiplies them.
+#[inline(always)]
+fn iq4<I: Isa>() -> &'static [i8; 16] {
+    if I::BIASED { &IQ4_BIASED } else { &IQ4 }
+}
+
 /// Added to the values of [`E2M1`].
 const E2M1_OFFSET: i16 = 12;
 /// Twice the values of a 4-bit float with two exponent bits (OCP Microscaling specification 1.0, E2M1), and 12.
@@ -64,7 +70,7 @@ impl Small for IQ4NL {
     #[inline(always)]
     fn pair<I: Isa>(isa: I, blocks: &[BlockIQ4NL; 2]) -> I::Bytes2 {
         let nibbles = isa.pair_nibbles(blocks, std::mem::offset_of!(BlockIQ4NL, qs));
-        isa.lookup2(if I::BIASED { &IQ4_BIASED } else { &IQ4 }, nibbles)
+        isa.lookup2(iq4::<I>(), nibbles)
     }
 }
 
@@ -208,8 +214,13 @@ impl Super for IQ4XS {
     #[inline(always)]
     fn wide_scales<I: Isa>(isa: I, [a, b]: [&BlockIQ4XS; 2]) -> Scales<I> {
         Scales {
-            scales: isa.widened_words([a.scales(), b.scales()]),
+            scales: isa.scales_split6([a, b].map(|block| b16(bytemuck::bytes_of(block), 0))),
             mins: isa.splat_short(0),
         }
+    }
+    const HALVES: bool = true;
+    #[inline(always)]
+    fn halves2<I: Isa>(isa: I, block: &BlockIQ4XS, i: usize) -> I::Bytes2 {
+        isa.lookup2(iq4::<I>(), isa.nibbles2(b32(&block.qs, 32 * i)))
     }
 }

@@ -64,6 +64,25 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn halves_mac2(
+        self,
+        sums: [__m256i; 2],
+        codes: [__m256i; 2],
+        input: &[[[i8; 16]; 2]; 2],
+        scales: __m256i,
+        i: usize,
+    ) -> [__m256i; 2] {
+        let scale = spread_halves(scales, i);
+        let (low, high) = (
+            pairs_signed(codes[0], load(&input[0])),
+            pairs_signed(codes[1], load(&input[1])),
+        );
+        [
+            self.mac_shorts(sums[0], low, scale),
+            self.mac_shorts(sums[1], high, scale),
+        ]
+    }
+    #[inline(always)]
     fn pair_dot(self, codes: [__m256i; 2], input: [__m256i; 2], max: u8) -> __m256i {
         let pairs = v!([
             _mm256_maddubs_epi16(codes[0], input[0]),

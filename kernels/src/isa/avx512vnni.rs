@@ -55,6 +55,17 @@ static SPREAD_WIDE_64: [[[i16; 16]; 2]; 4] = {
     out
 };
 
+/// Which of eight scales each 32-bit sum of 64 products takes, where the first halves of two times 32 values come first.
+static SPREAD_HALVES_64: [[[i32; 8]; 2]; 4] = {
+    let mut out = [[[0; 8]; 2]; 4];
+    let mut j = 0;
+    while j < 64 {
+        out[j / 16][j / 8 % 2][j % 8] = (2 * (j / 16) + j / 4 % 2) as i32;
+        j += 1;
+    }
+    out
+};
+
 /// Pairs of 8-bit products in 16 bits, signed codes: the sign of a code goes to its input.
 #[inline(always)]
 fn pairs_signed_512(codes: __m512i, input: __m512i) -> __m512i {
@@ -358,6 +369,24 @@ impl Isa for Avx512Vnni {
             pairs_signed_512(codes, x),
             spread_512(scales, &SPREAD_WIDE_64[i])
         ))
+    }
+    #[inline(always)]
+    fn halves_mac2(
+        self,
+        sums: __m512i,
+        codes: __m512i,
+        input: &[[[i8; 16]; 2]; 2],
+        scales: __m256i,
+        i: usize,
+    ) -> __m512i {
+        // Each quarter has values of one 32 only. The sums wrap around and back, so that only their end must fit.
+        v!({
+            let dots = self.pair_dot(codes, load_512(input), u8::MAX);
+            let scales = _mm512_cvtepi16_epi32(scales);
+            let which = load_512(&SPREAD_HALVES_64[i]);
+            let scale = _mm512_permutexvar_epi32(which, scales);
+            _mm512_add_epi32(sums, _mm512_mullo_epi32(dots, scale))
+        })
     }
     #[inline(always)]
     fn whole_totals(self, r: [__m512i; 4]) -> __m128 {

@@ -51,6 +51,28 @@ impl Isa for AvxVnni {
     }
 
     #[inline(always)]
+    fn halves_mac2(
+        self,
+        sums: [__m256i; 2],
+        codes: [__m256i; 2],
+        input: &[[[i8; 16]; 2]; 2],
+        scales: __m256i,
+        i: usize,
+    ) -> [__m256i; 2] {
+        // Each 32 values keep to one half of a register. The sums wrap around and back, so that only their end must fit.
+        v!({
+            let dots = self.pair_dot(codes, [load(&input[0]), load(&input[1])], u8::MAX);
+            let scales = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(scales));
+            let (low, high) = (2 * i as i32, 2 * i as i32 + 1);
+            let which = _mm256_setr_epi32(low, low, low, low, high, high, high, high);
+            let scale = _mm256_permutevar8x32_epi32(scales, which);
+            [
+                _mm256_add_epi32(sums[0], _mm256_mullo_epi32(dots, scale)),
+                sums[1],
+            ]
+        })
+    }
+    #[inline(always)]
     fn pair_dot(self, codes: [__m256i; 2], input: [__m256i; 2], _: u8) -> __m256i {
         v!({
             let low = _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), codes[0], input[0]);

@@ -133,6 +133,14 @@ impl Isa for Scalar {
             })
         })
     }
+    fn scales_split6(self, from: [&[u8; 16]; 2]) -> [i16; 16] {
+        from_fn(|i| {
+            let (from, i) = (from[i / 8], i % 8);
+            let pairs = u16::from_le_bytes([from[2], from[3]]);
+            let nibble = from[4 + i / 2] >> (4 * (i % 2)) & 15;
+            i16::from(nibble | (pairs >> (2 * i) & 3) as u8 * 16) - 32
+        })
+    }
     fn eight_twice(self, from: &[i16; 8]) -> [i16; 16] {
         from_fn(|i| from[i % 8])
     }
@@ -276,6 +284,20 @@ impl Isa for Scalar {
         i: usize,
     ) -> [i32; 2] {
         self.mac2_signed(sums, codes, input, each_twice(scales), i)
+    }
+    fn halves_mac2(
+        self,
+        sums: [i32; 2],
+        codes: [[u8; 32]; 2],
+        input: &[[[i8; 16]; 2]; 2],
+        scales: [i16; 16],
+        i: usize,
+    ) -> [i32; 2] {
+        let input: &[[i8; 32]; 2] = bytemuck::cast_ref(input);
+        from_fn(|h| {
+            let products = products(signed(codes[h]), &input[h]);
+            scaled(sums[h], products, scales, i)
+        })
     }
     fn whole_totals(self, rows: [[i32; 2]; 4]) -> [f32; 4] {
         rows.map(|sums| sums[0].wrapping_add(sums[1]) as f32)

@@ -102,6 +102,12 @@ pub(super) fn spread(scales: __m256i, i: usize) -> __m256i {
     })
 }
 
+/// As [`spread`] where the eight scales are there twice.
+#[inline(always)]
+pub(super) fn spread_halves(scales: __m256i, i: usize) -> __m256i {
+    v!(_mm256_shuffle_epi8(scales, load(&SPREAD[i])))
+}
+
 /// Shuffles for `spread_wide`: from eight shorts repeated in both halves, short `i` everywhere.
 const SPREAD_WIDE: [[u8; 32]; 8] = {
     let mut out = [[0; 32]; 8];
@@ -428,6 +434,26 @@ macro_rules! bytes_256 {
                     _mm256_unpackhi_epi8(scales, zero),
                     _mm256_unpacklo_epi8(mins, zero),
                 ]
+            })
+        }
+        #[inline(always)]
+        fn scales_split6(self, from: [&[u8; 16]; 2]) -> __m256i {
+            v!({
+                let words = _mm256_set_m128i(load_half(from[1]), load_half(from[0]));
+                // Multiplied, each nibble comes to bits 4 to 7, each pair to the two highest.
+                let nibbles = _mm256_shuffle_epi8(
+                    words,
+                    _mm256_broadcastsi128_si256(_mm_setr_epi8(
+                        4, -1, 4, -1, 5, -1, 5, -1, 6, -1, 6, -1, 7, -1, 7, -1,
+                    )),
+                );
+                let nibbles = _mm256_mullo_epi16(nibbles, _mm256_set1_epi32(1 << 16 | 16));
+                let pairs = _mm256_shuffle_epi8(words, _mm256_set1_epi16(0x0302));
+                let powers = _mm_setr_epi16(1 << 14, 1 << 12, 1 << 10, 1 << 8, 1 << 6, 1 << 4, 4, 1);
+                let pairs = _mm256_mullo_epi16(pairs, _mm256_broadcastsi128_si256(powers));
+                let low = _mm256_and_si256(_mm256_srli_epi16::<4>(nibbles), self.splat_short(15));
+                let high = _mm256_slli_epi16::<4>(_mm256_srli_epi16::<14>(pairs));
+                _mm256_sub_epi16(_mm256_or_si256(low, high), self.splat_short(32))
             })
         }
         #[inline(always)]
