@@ -130,6 +130,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// From the first bytes of two blocks, eight pairs of bits in bytes 2 and 3, eight nibbles in the next four, which together are
     /// eight numbers of six bits, 32 too large: those of the first block, then of the second.
     fn scales_split6(self, from: [&[u8; 16]; 2]) -> Self::Shorts;
+    /// From 16 bytes, nibbles in bytes 2 to 9 and pairs of bits in the four bytes after them, which together are 16 numbers of six
+    /// bits, 32 too large: the low nibbles with the lowest pairs, four at a time, then the high nibbles.
+    fn scales_split6_16(self, from: &[u8; 16]) -> Self::Shorts;
     /// Loads eight shorts, twice.
     fn eight_twice(self, from: &[i16; 8]) -> Self::Shorts;
     /// The first eight, twice; and the last eight, twice.

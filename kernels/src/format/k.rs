@@ -299,6 +299,16 @@ pub(crate) fn plane<I: Isa>(isa: I, packed: &[u8; 32], plane: usize) -> I::Bytes
     isa.and(shifted, isa.splat(3))
 }
 
+/// Pairs of bits `4 half ..` of 32 bytes, then the pairs above them.
+#[inline(always)]
+fn planes2<I: Isa>(isa: I, packed: &[u8; 32], half: usize) -> I::Bytes2 {
+    let shifted = match half {
+        0 => isa.turn2::<0, -2>(packed),
+        _ => isa.turn2::<-4, -6>(packed),
+    };
+    isa.and2(shifted, 3)
+}
+
 block! {
     /// 2-bit super-block with 4-bit scales and minimums for each 16 values (2.625 bits per weight).
     BlockQ2K[84] {
@@ -336,6 +346,10 @@ impl Codes for Q2K {
     #[inline(always)]
     fn codes<I: Isa>(isa: I, block: &BlockQ2K, i: usize) -> I::Bytes {
         plane(isa, b32(&block.qs, i / 4 * 32), i % 4)
+    }
+    #[inline(always)]
+    fn codes2<I: Isa>(isa: I, block: &BlockQ2K, i: usize) -> I::Bytes2 {
+        planes2(isa, b32(&block.qs, i / 2 * 32), i % 2)
     }
 }
 
@@ -436,6 +450,18 @@ impl Codes for Q3K {
         };
         isa.or(low, isa.and(high, isa.splat(4)))
     }
+    #[inline(always)]
+    fn codes2<I: Isa>(isa: I, block: &BlockQ3K, i: usize) -> I::Bytes2 {
+        // Bits 2 i and 2 i + 1 to bit 2.
+        let high = match i {
+            0 => isa.turn2::<2, 1>(&block.hmask),
+            1 => isa.turn2::<0, -1>(&block.hmask),
+            2 => isa.turn2::<-2, -3>(&block.hmask),
+            _ => isa.turn2::<-4, -5>(&block.hmask),
+        };
+        let low = planes2(isa, b32(&block.qs, i / 2 * 32), i % 2);
+        isa.or2(low, isa.and2(high, 4))
+    }
 }
 
 impl Super for Q3K {
@@ -448,7 +474,7 @@ impl Super for Q3K {
     #[inline(always)]
     fn scales<I: Isa>(isa: I, block: &BlockQ3K) -> Scales<I> {
         Scales {
-            scales: isa.widened_words(block.unpacked()),
+            scales: isa.scales_split6_16(b16(bytemuck::bytes_of(block), 94)),
             mins: isa.splat_short(0),
         }
     }

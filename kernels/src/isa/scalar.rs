@@ -141,6 +141,13 @@ impl Isa for Scalar {
             i16::from(nibble | (pairs >> (2 * i) & 3) as u8 * 16) - 32
         })
     }
+    fn scales_split6_16(self, from: &[u8; 16]) -> [i16; 16] {
+        from_fn(|i| {
+            let nibble = from[2 + i % 8] >> (i / 8 * 4) & 15;
+            let pair = from[10 + i % 4] >> (i / 4 * 2) & 3;
+            i16::from(nibble | pair << 4) - 32
+        })
+    }
     fn eight_twice(self, from: &[i16; 8]) -> [i16; 16] {
         from_fn(|i| from[i % 8])
     }

@@ -449,11 +449,34 @@ macro_rules! bytes_256 {
                 );
                 let nibbles = _mm256_mullo_epi16(nibbles, _mm256_set1_epi32(1 << 16 | 16));
                 let pairs = _mm256_shuffle_epi8(words, _mm256_set1_epi16(0x0302));
-                let powers = _mm_setr_epi16(1 << 14, 1 << 12, 1 << 10, 1 << 8, 1 << 6, 1 << 4, 4, 1);
+                let powers =
+                    _mm_setr_epi16(1 << 14, 1 << 12, 1 << 10, 1 << 8, 1 << 6, 1 << 4, 4, 1);
                 let pairs = _mm256_mullo_epi16(pairs, _mm256_broadcastsi128_si256(powers));
                 let low = _mm256_and_si256(_mm256_srli_epi16::<4>(nibbles), self.splat_short(15));
                 let high = _mm256_slli_epi16::<4>(_mm256_srli_epi16::<14>(pairs));
                 _mm256_sub_epi16(_mm256_or_si256(low, high), self.splat_short(32))
+            })
+        }
+        #[inline(always)]
+        fn scales_split6_16(self, from: &[u8; 16]) -> __m256i {
+            v!({
+                let bytes = load_half(from);
+                let nibbles = _mm_srlv_epi32(
+                    _mm_shuffle_epi8(
+                        bytes,
+                        _mm_setr_epi8(2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9),
+                    ),
+                    _mm_setr_epi32(0, 0, 4, 4),
+                );
+                let pairs = _mm_srlv_epi32(
+                    _mm_shuffle_epi8(bytes, _mm_set1_epi32(0x0d0c_0b0a)),
+                    _mm_setr_epi32(0, 2, 4, 6),
+                );
+                let six = _mm_or_si128(
+                    _mm_and_si128(nibbles, _mm_set1_epi8(15)),
+                    _mm_slli_epi16::<4>(_mm_and_si128(pairs, _mm_set1_epi8(3))),
+                );
+                _mm256_cvtepi8_epi16(_mm_sub_epi8(six, _mm_set1_epi8(32)))
             })
         }
         #[inline(always)]
