@@ -1,0 +1,72 @@
+"""Examples as text: the chat template, and which part of it the model is to learn."""
+import random
+from pathlib import Path
+
+import jinja2
+
+import skills
+
+TEMPLATE = (Path(__file__).parent / "template.jinja").read_text()
+_template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(TEMPLATE)
+
+TURN, END = "<|im_start|>assistant\n", "<|im_end|>"
+NO_THOUGHT = "<think>\n\n</think>\n"
+
+
+def render(messages, tools=(), think=True, generate=False):
+    return _template.render(messages=messages, tools=list(tools), enable_thinking=think, add_generation_prompt=generate)
+
+
+def prompt(example):
+    """The text after which the model answers."""
+    return render(example.messages, example.tools, example.think, generate=True)
+
+
+def pieces(messages, tools, think):
+    """A chat as (text, is to be learnt) pairs.
+
+    All turns of the assistant are learnt, with their end; but one that went without a thought while the model was to think (its thought was
+    dropped from the history) only as context.
+    """
+    head, *turns = render(messages, tools, think).split(TURN)
+    result = [(head, False)]
+    for turn in turns:
+        reply, rest = turn.split(END, 1)
+        start = TURN
+        if not think:
+            start, reply = start + NO_THOUGHT, reply.removeprefix(NO_THOUGHT)
+        result += [(start, False), (reply + END, not think or reply.startswith("<think>")), (rest, False)]
+    return result
+
+
+def conversation(seed, budget, names=None, inventing=0.35):
+    """A chat of one or several examples for training, of about `budget` characters at most: (messages, tools, think).
+
+    All examples of a chat share the mode; the first brings the system prompt and the tools.
+    """
+    rng = random.Random(f"chat/{seed}")
+    names = names or list(skills.REGISTRY)
+    weights = [skills.REGISTRY[name].weight for name in names]
+    think = rng.random() < 0.5
+    messages, tools, size = [], [], 0
+    for i in range(rng.choice((1, 1, 2, 3, 4))):
+        example = skills.make(rng.choices(names, weights)[0], f"{seed}/{i}", think=think, inventing=inventing)
+        if i > 0 and (example.alone or example.tools):
+            continue
+        turns = example.messages + [{"role": "assistant", "content": example.reply}]
+        size += sum(len(turn["content"]) for turn in turns) + 90 * len(example.tools)
+        if i > 0 and size > budget:
+            break
+        if i > 0 and think and rng.random() < 0.5:
+            messages = [without_thought(message) for message in messages]
+        messages, tools = messages + turns, tools or example.tools
+        if example.alone:
+            break
+    return messages, tools, think
+
+
+def without_thought(message):
+    """As a program keeps it that drops old thoughts."""
+    if message["role"] == "assistant" and message["content"].startswith("<think>"):
+        return {**message, "content": message["content"].split("</think>\n", 1)[1]}
+    return message

@@ -1,0 +1,83 @@
+"""What is read in which phase, and the batches of it.
+
+The batch of a step depends on the seed and the step alone, so a run that was interrupted goes on exactly where it was.
+"""
+import dataclasses
+import random
+
+import torch
+
+import chat
+import prose
+from words import Fillers
+
+IGNORED = -100  # the target of a token that is not learnt
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A part of the training. `mixture` has shares by documents; `lr` goes from its first to its second value in a straight line."""
+    name: str
+    share: float  # of all tokens
+    longest: int  # tokens of a document
+    mixture: dict
+    lr: tuple
+    answers_only: bool  # learn the assistant's turns only
+
+
+EASY = {"tale": 4, "scene": 4, "tongues": 2, "knowledge": 2, "sums": 2, "sequence": 1, "copying": 3, "finding": 3, "chat": 6}
+MIXED = {"tale": 1, "scene": 1, "tongues": 2, "knowledge": 2, "sums": 6, "sequence": 1, "copying": 2, "finding": 2, "objects": 4, "code": 2, "chat": 16}
+ANNEAL = {"tongues": 1, "knowledge": 1, "sums": 3, "finding": 1, "objects": 2, "chat": 22}
+CHAT = {"chat": 1}
+
+# SmolLM3's three phases of pretraining (easy prose; more arithmetic and code; annealing with the rate decaying to zero), then fine-tuning in
+# both modes, with longer chats at the end.
+PHASES = [
+    Phase("prose", 0.12, 256, EASY, (1.0, 1.0), False),
+    Phase("mixed", 0.28, 256, MIXED, (1.0, 1.0), False),
+    Phase("anneal", 0.20, 512, ANNEAL, (1.0, 0.0), False),
+    Phase("tune", 0.30, 512, CHAT, (0.6, 0.15), True),
+    Phase("tune-long", 0.10, 1024, CHAT, (0.15, 0.0), True),
+]
+WARMUP = 0.01  # share of all tokens, at the start of the first phase and of the fine-tuning
+
+
+def document(seed, phase, tokenizer):
+    """One document: its token ids, and for each whether it is learnt."""
+    rng = random.Random(f"document/{seed}")
+    kind = rng.choices(list(phase.mixture), list(phase.mixture.values()))[0]
+    if kind != "chat":
+        text = getattr(prose, kind)(rng, Fillers(rng, held_out=False))
+        ids = tokenizer.encode(text + "<|end_of_text|>").ids
+        return ids, [True] * len(ids)
+    ids, learnt = [], []
+    for text, answer in chat.pieces(*chat.conversation(seed, 3 * phase.longest)):
+        part = tokenizer.encode(text).ids
+        ids += part
+        learnt += [answer or not phase.answers_only] * len(part)
+    return ids, learnt
+
+
+def batch(seed, step, phase, tokens, tokenizer):
+    """Documents of about so many tokens in all: (tokens, positions, targets), flat, and the groups of documents of one length.
+
+    A document is filled up to a multiple of 16; what fills it is seen by nothing that is learnt.
+    """
+    documents, size, i = {}, 0, 0
+    while size < tokens:
+        ids, learnt = document(f"{seed}/{step}/{i}", phase, tokenizer)
+        i += 1
+        if len(ids) > phase.longest:
+            continue
+        length = -len(ids) % 16 + len(ids)
+        documents.setdefault(length, []).append((ids, learnt))
+        size += length
+    out, targets, positions, groups = [], [], [], []
+    for length in sorted(documents):
+        groups.append((len(documents[length]), length))
+        for ids, learnt in documents[length]:
+            fill = length - len(ids)
+            out += ids + [0] * fill
+            targets += [token if wanted else IGNORED for token, wanted in zip(ids[1:], learnt[1:])] + [IGNORED] * (fill + 1)
+            positions += range(length)
+    return torch.tensor(out), torch.tensor(positions), torch.tensor(targets), groups

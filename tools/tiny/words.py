@@ -1,0 +1,148 @@
+"""The words that fill the templates: lists, invented words, numbers; each split for good into seen (training) and unseen (held-out)."""
+import zlib
+
+NAMES = """Mira Tom Anna Leo Nora Ben Lucy Max Ella Sam Ida Finn Rosa Otto Lily Hugo Clara Felix Maya Oscar Jane Paul Emma Jack Sara Peter
+Nina Carl Julia Mark Alice Simon Vera David Greta Victor Laura Martin Eva Henry Sofia Robert Olga Frank Helen George Marta Edward Irene
+Walter Diana Arthur Flora Albert Ruth Louis Agnes Bruno Celia Dario Elena Fabio Gina Heidi Ivan Jonas Karin Lars Mona Nils Olive Piero
+Quinn Ravi Stella Tara Ugo Viola Wanda Xavier Yara Zoe Amir Bella Cosmo Daisy Emil Freya Gustav Holly Igor Joy Kai Lena Milo Naomi Oren
+Petra Rudi Selma Theo Una Vito Willa Yuri Zelda""".split()
+
+CITIES = """Paris London Berlin Madrid Rome Lisbon Vienna Prague Dublin Oslo Athens Warsaw Bern Brussels Budapest Helsinki Stockholm
+Copenhagen Tokyo Delhi Cairo Nairobi Lima Quito Bogota Toronto Boston Chicago Denver Seattle Austin Dallas Miami Sydney Perth Auckland
+Mumbai Seoul Bangkok Hanoi Manila Jakarta Dubai Doha Tunis Rabat Lagos Accra Dakar Porto Seville Milan Turin Naples Venice Genoa Lyon
+Nice Lille Nantes Bordeaux Munich Hamburg Cologne Leipzig Dresden Bremen Geneva Zurich Basel Graz Linz Krakow Gdansk Riga Vilnius Tallinn
+Sofia Bucharest Belgrade Zagreb Split Izmir Ankara Haifa Amman Kyoto Osaka Busan Perugia Verona Malaga Bilbao Granada Cork Leeds York
+Bath Oxford Bristol Cardiff Glasgow Tampa Omaha Reno Tucson Salem Quebec Calgary Havana Recife Santos Cusco""".split()
+
+# What a tool can look up, and about what: "the tide", "the price".
+TOPICS = """weather forecast temperature price tide score altitude population timetable humidity balance status schedule rating menu
+traffic address distance salary calorie discount rent fare mileage warranty ranking pollen sunrise sunset rainfall snowfall voltage
+inventory stock headcount capacity deadline agenda budget invoice refund ticket booking delivery parcel shipment harvest vaccine
+diagnosis prescription dosage pulse biography recipe lyrics trailer playlist podcast headline horoscope lottery exchange mortgage
+insurance pension tariff customs visa passport embassy currency stamp coupon voucher catalogue chapter verse glossary synonym anagram
+crossword riddle proverb dialect accent grammar thesis grade syllabus lecture seminar exam homework attendance timezone calendar
+holiday festival parade concert museum exhibition gallery statue monument bridge tunnel harbour airport runway gate platform pier
+lighthouse glacier volcano earthquake avalanche hurricane eclipse comet orbit satellite constellation meteor spectrum isotope
+enzyme genome fossil mineral crystal alloy polymer torque pressure flow wattage bandwidth latency uptime firmware checksum
+backup firewall certificate domain mailbox newsletter survey poll petition verdict statute permit licence patent trademark""".split()
+
+# Names of parameters, by what goes in.
+PLACE_KEYS = "city place location town destination municipality village site where region station spot venue".split()
+THING_KEYS = "name item subject title product object entry topic label key target what reference".split()
+PERSON_KEYS = "recipient to person contact user addressee friend employee member client customer".split()
+TEXT_KEYS = "text message body content note words sentence line memo remark comment".split()
+COUNT_KEYS = "count amount number quantity minutes days hours value total limit size".split()
+
+GOODS = """apples pears plums cherries lemons books pencils cups plates spoons chairs lamps stones shells coins stamps buttons candles
+tickets cakes cookies eggs nuts flowers roses tulips balloons marbles ribbons keys boxes bottles hats socks gloves kites boats drums
+bells maps letters""".split()
+
+ANIMALS = """fox rabbit bear mouse owl frog cat dog hen duck goat horse lamb pony squirrel hedgehog beaver otter badger deer sparrow
+turtle snail bee ant whale seal penguin lion elephant monkey parrot""".split()
+
+COLOURS = "red green blue yellow white black brown grey orange purple pink golden silver".split()
+
+PHRASES = """see you at noon|the train is late|bring some bread|call me tonight|the door is open|dinner is ready|I will be late|
+happy birthday|the meeting moved to Monday|please water the plants|we won the match|do not forget the keys|the parcel came|good luck today|
+the lamp is broken|I found your hat|meet me at the bridge|thank you for the cake|the cat is on the roof|buy milk and eggs|
+the report is done|school ends early|the boat leaves at six|we are out of coffee|the garden looks lovely|take the next bus|
+rain is coming|your turn to cook|the room is free|feed the dog|the concert was great|turn off the light|the answer is seven|
+sorry for the noise|wait for me|the shop is closed|my phone is back|keep the receipt|the soup is hot|all is well""".replace("\n", "").split("|")
+
+SUBJECTS = """old bridges|wild flowers|cheap flights|quiet beaches|jazz records|garden tools|mountain trails|winter coats|used bikes|
+bread recipes|chess openings|solar panels|bird songs|night trains|paper planes|river maps|wooden toys|rare stamps|space probes|
+sea monsters|stone age tools|desert plants|piano lessons|magic tricks|rain barrels|goat cheese|city parks|folk tales|fast computers|
+short poems|deep caves|glass bottles|red pandas|ice skating|pasta sauces|silent films|wind mills|honey bees|hot springs|tin soldiers"""
+SUBJECTS = SUBJECTS.replace("\n", "").split("|")
+
+LANGUAGES = ["English", "French", "Spanish", "German", "Italian", "Portuguese"]
+
+ONSETS = "b c d f g h j k l m n p r s t v w z br cr dr fl gl gr kl pl pr sk sl st tr".split()
+VOWELS = "a e i o u ai ea ou".split()
+CODAS = ["", "", "", "l", "n", "r", "s", "t", "m", "k", "nd", "rt", "x", "lm"]
+
+
+def unseen(*key):
+    """One in five keys is kept for the held-out examples."""
+    return zlib.crc32("/".join(map(str, key)).encode()) % 5 == 0
+
+
+class Fillers:
+    """Draws from one side of the split: `held_out` or not, never from the other. `inventing` is the share of invented words."""
+
+    def __init__(self, rng, held_out, inventing=0.35):
+        self.rng, self.held_out, self.inventing = rng, held_out, inventing
+        self._lists = {}
+
+    def allowed(self, *key):
+        return unseen(*key) == self.held_out
+
+    def one(self, words):
+        """A word of a list of this module, from this side."""
+        side = self._lists.get(id(words))
+        if side is None:
+            side = self._lists[id(words)] = [word for word in words if self.allowed(word)]
+        return self.rng.choice(side)
+
+    def some(self, words, n):
+        chosen = []
+        while len(chosen) < n:
+            word = self.one(words)
+            if word not in chosen:
+                chosen.append(word)
+        return chosen
+
+    def invented(self, syllables=None, capital=False):
+        """A word that means nothing."""
+        while True:
+            n = syllables or self.rng.choice((1, 2, 2, 2, 3))
+            word = "".join(self.rng.choice(ONSETS) + self.rng.choice(VOWELS) + self.rng.choice(CODAS) for _ in range(n))
+            if len(word) > 2 and self.allowed(word):
+                return word.capitalize() if capital else word
+
+    def name(self):
+        return self.invented(capital=True) if self.rng.random() < self.inventing else self.one(NAMES)
+
+    def city(self):
+        if self.rng.random() < self.inventing:
+            return self.invented(capital=True)
+        city = self.one(CITIES)
+        return f"{self.rng.choice(('New', 'Port', 'Saint', 'East', 'Old'))} {city}" if self.rng.random() < 0.1 else city
+
+    def topic(self):
+        return self.invented() if self.rng.random() < self.inventing else self.one(TOPICS)
+
+    def key(self, keys):
+        return self.invented() if self.rng.random() < 0.1 else self.one(keys)
+
+    def phrase(self):
+        rng = self.rng
+        if rng.random() < 0.4:
+            return self.one(PHRASES)
+        name = self.name()
+        return rng.choice((f"{name} says hello", f"{name} is waiting in {self.city()}", f"the {self.topic()} is {rng.randint(2, 99)}",
+                           f"bring {rng.randint(2, 20)} {rng.choice(GOODS)}", f"meet {name} at {rng.randint(1, 12)}",
+                           f"{name} found the {self.invented()}", f"the {rng.choice(COLOURS)} {self.topic()} is here"))
+
+    def subject(self):
+        rng = self.rng
+        if rng.random() < 0.4:
+            return self.one(SUBJECTS)
+        return rng.choice((f"{self.invented()} {rng.choice(GOODS)}", f"{rng.choice(COLOURS)} {rng.choice(GOODS)} in {self.city()}",
+                           f"{self.topic()} in {self.city()}", f"the {self.topic()} of {self.name()}", f"{self.name()} and {self.name()}"))
+
+    def code(self):
+        """A short string of letters and digits."""
+        rng = self.rng
+        while True:
+            word = "".join(rng.choice("abcdefghijklmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ0123456789-") for _ in range(rng.randint(4, 8)))
+            if self.allowed(word) and word.strip("-") == word:
+                return word
+
+    def pair(self, low, high, low2=None, high2=None):
+        """Two numbers whose pair is of this side."""
+        while True:
+            a = self.rng.randint(low, high)
+            b = self.rng.randint(low if low2 is None else low2, high if high2 is None else high2)
+            if self.allowed("pair", a, b):
+                return a, b
