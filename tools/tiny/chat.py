@@ -11,6 +11,7 @@ _template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string
 
 TURN, END = "<|im_start|>assistant\n", "<|im_end|>"
 NO_THOUGHT = "<think>\n\n</think>\n"
+ANSWER, CONTEXT, BARE = "answer", "context", "bare"
 
 
 def render(messages, tools=(), think=True, generate=False):
@@ -23,19 +24,19 @@ def prompt(example):
 
 
 def pieces(messages, tools, think):
-    """A chat as (text, is to be learnt) pairs.
+    """A chat as (text, what it is) pairs: ANSWER for what the assistant says with its end, CONTEXT for the rest.
 
-    All turns of the assistant are learnt, with their end; but one that went without a thought while the model was to think (its thought was
-    dropped from the history) only as context.
+    A turn of the assistant that went without a thought while the model was to think (its thought was dropped from the history) is BARE: not to
+    be learnt, ever.
     """
     head, *turns = render(messages, tools, think).split(TURN)
-    result = [(head, False)]
+    result = [(head, CONTEXT)]
     for turn in turns:
         reply, rest = turn.split(END, 1)
         start = TURN
         if not think:
             start, reply = start + NO_THOUGHT, reply.removeprefix(NO_THOUGHT)
-        result += [(start, False), (reply + END, not think or reply.startswith("<think>")), (rest, False)]
+        result += [(start, CONTEXT), (reply + END, ANSWER if not think or reply.startswith("<think>") else BARE), (rest, CONTEXT)]
     return result
 
 
@@ -49,11 +50,13 @@ def conversation(seed, budget, names=None, inventing=0.35):
     weights = [skills.REGISTRY[name].weight for name in names]
     think = rng.random() < 0.5
     messages, tools, size = [], [], 0
-    for i in range(rng.choice((1, 1, 2, 3, 4))):
+    for i in range(rng.choice((1, 1, 2, 3, 4) if budget < 2000 else (1, 2, 4, 8, 12))):
         example = skills.make(rng.choices(names, weights)[0], f"{seed}/{i}", think=think, inventing=inventing)
         if i > 0 and (example.alone or example.tools):
             continue
         turns = example.messages + [{"role": "assistant", "content": example.reply}]
+        if i > 0:
+            turns = [turn for turn in turns if turn["role"] != "system"]
         size += sum(len(turn["content"]) for turn in turns) + 90 * len(example.tools)
         if i > 0 and size > budget:
             break

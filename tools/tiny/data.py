@@ -51,10 +51,11 @@ def document(seed, phase, tokenizer):
         ids = tokenizer.encode(text + "<|end_of_text|>").ids
         return ids, [True] * len(ids)
     ids, learnt = [], []
-    for text, answer in chat.pieces(*chat.conversation(seed, 3 * phase.longest)):
+    wanted = (chat.ANSWER,) if phase.answers_only else (chat.ANSWER, chat.CONTEXT)
+    for text, what in chat.pieces(*chat.conversation(seed, 3 * phase.longest)):
         part = tokenizer.encode(text).ids
         ids += part
-        learnt += [answer or not phase.answers_only] * len(part)
+        learnt += [what in wanted] * len(part)
     return ids, learnt
 
 

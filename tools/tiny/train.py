@@ -20,11 +20,12 @@ import evaluate
 import tokenizer as vocabulary
 from model import Documents, Model, Shape
 
-BATCH = 8192  # tokens in a step
+BATCH = 4096  # tokens in a step
 N_VOCAB = 2048
 MUON_LR, ADAM_LR = 0.02, 0.004
 WEIGHT_DECAY = 0.01  # of the matrices; none on the embeddings, none on the norms
 SAVE_EVERY = 180  # seconds
+LOG_EVERY = 50  # steps
 AVERAGED, AVERAGED_SHARE = 6, 0.06  # so many checkpoints are averaged, from so large a last share of the steps
 
 
@@ -155,9 +156,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tokens", type=float, default=50e6, help="tokens to read in all")
+    parser.add_argument("--tokens", type=float, default=60e6, help="tokens to read in all")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--measure-every", type=int, default=500, help="steps between two measurements of the skills")
+    parser.add_argument("--minutes", type=float, help="stop after so many, to go on another time")
+    parser.add_argument("--measure-every", type=int, default=1000, help="steps between two measurements of the skills")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -172,13 +174,14 @@ def main():
             file.write(json.dumps(entry) + "\n")
 
     progress = evaluate.held_out("progress", 10)
-    saved, losses = time.time(), []
+    begun = saved = time.time()
+    losses = []
     while run.step < run.steps:
         start = time.process_time()
         phase, rate, loss = run.train_step()
         run.seconds += (time.process_time() - start) / args.threads
         losses.append(loss)
-        if run.step % 50 == 0:
+        if run.step % LOG_EVERY == 0:
             log({"step": run.step, "of": run.steps, "phase": phase.name, "rate": round(rate, 4), "loss": round(sum(losses) / len(losses), 4),
                  "seconds": round(run.seconds)})
             losses = []
@@ -188,6 +191,9 @@ def main():
         if time.time() - saved > SAVE_EVERY:
             save(run.state(), checkpoint)
             saved = time.time()
+        if args.minutes and time.time() - begun > 60 * args.minutes:
+            save(run.state(), checkpoint)
+            return
     save(run.state(), checkpoint)
     save(finish(run, log), args.out / "final.pt")
 

@@ -59,7 +59,23 @@ def make(name, seed, held_out=False, think=None, inventing=0.35):
     example.think = rng.random() < 0.5 if think is None else think
     keep = example.think and rng.random() < 0.5  # old thoughts stay in the history, or were dropped
     example.messages = [plain(message, keep) for message in example.messages]
+    if example.messages[-1]["role"] == "user" and rng.random() < 0.2:
+        example.messages[-1]["content"] = careless(example.messages[-1]["content"])
+    if example.messages[0]["role"] != "system" and rng.random() < 0.12:
+        example.messages.insert(0, {"role": "system", "content": rng.choice(NEUTRAL)})
     return example
+
+
+# System prompts that ask for nothing that the model would not do anyway.
+NEUTRAL = ["You are a helpful assistant.", "You are smolq tiny.", "Be helpful.", "You are a small language model.", "Help the user.", "Be kind."]
+FIRST_WORDS = "What How Tell Can Who Where Please Which Hello Hi Add Count Find Show Get Is Do Calculate Translate Write Explain Help".split()
+
+
+def careless(text):
+    """As people type in a hurry: no capital, no mark at the end."""
+    text = text.rstrip("?.!")
+    first, _, rest = text.partition(" ")
+    return f"{first.lower()} {rest}" if first in FIRST_WORDS and rest else text
 
 
 def plain(message, keep):

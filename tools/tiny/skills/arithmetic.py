@@ -47,7 +47,7 @@ def sum_example(rng, a, b):
     return Example(user(rng.choice(SUM).format(a=a, b=b)), f"{a} + {b} = {a + b}.", column_sum(a, b), number(a + b))
 
 
-@skill(weight=3.0, held_out=120)
+@skill(weight=3.0, held_out=104)
 def addition(rng, fillers):
     """Two digits each."""
     return sum_example(rng, *fillers.pair(10, 99))

@@ -62,7 +62,8 @@ def lookup(rng, fillers, topic):
                       f"Do you know the {topic} {link} {what}?", f"How is the {topic} {link} {what}?", f"what is the {topic} {link} {what}",
                       f"What is the {topic} like {link} {what}?", f"Can you tell me the {topic} {link} {what}?", f"{topic} {link} {what}?", f"Find the {topic} {link} {what}."))
     return Tool(rng.choice((f"{verb}_{topic}", f"{verb}_{topic}", f"{topic}_{verb}", f"{topic}")),
-                rng.choice((f"Get the {topic} of {article}", f"Find the {topic} for {article}", f"The {topic} of {article}", f"Returns the {topic}")),
+                rng.choice((f"Get the {topic} of {article}", f"Find the {topic} for {article}", f"The {topic} of {article}", f"Returns the {topic}",
+                            f"Use this to get the {topic}", f"Tells the {topic} for {article}")),
                 {key: "string"}, ask, {key: what}, topic, wrap(rng, topic, got), f"The {topic} {link} {what} is {got}.", [str(got), what],
                 f"the {topic} {link} {what}")
 
@@ -154,7 +155,13 @@ def toolbox(rng, fillers, n):
         topic = fillers.topic()
         if topic not in topics:
             topics.append(topic)
-    return [rng.choice(KINDS)(rng, fillers, topic) for topic in topics]
+    tools = [rng.choice(KINDS)(rng, fillers, topic) for topic in topics]
+    camel = rng.random() < 0.12
+    for tool in tools:
+        first, *rest = tool.name.split("_")
+        tool.name = first + "".join(word.capitalize() for word in rest) if camel else tool.name
+        tool.description += rng.choice(("", "", "", ".", " by name", " as text", " for the user"))
+    return tools
 
 
 def how_many(rng):
@@ -173,7 +180,7 @@ def thought_of(tool):
     return f"The user wants {tool.fragment}. {tool.name} does that."
 
 
-@skill(weight=6.0, held_out=80)
+@skill(weight=6.0, held_out=60)
 def tool_call(rng, fillers):
     """One call."""
     box = toolbox(rng, fillers, how_many(rng))
@@ -211,7 +218,7 @@ def tool_idle(rng, fillers):
     return example
 
 
-@skill(weight=3.0, held_out=60)
+@skill(weight=3.0, held_out=52)
 def tool_result(rng, fillers):
     """The result of a call is read back."""
     box = toolbox(rng, fillers, how_many(rng))

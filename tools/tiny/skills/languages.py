@@ -146,7 +146,7 @@ def conversation(rng, fillers, language):
     return WHAT[code].format(S=upper(text), a=adjective), f"{upper(noun)}."
 
 
-@skill(weight=2.0, held_out=72)
+@skill(weight=2.0, held_out=60)
 def language(rng, fillers):
     """The answer is in the language of the prompt."""
     name = rng.choice(LANGUAGES)
