@@ -23,7 +23,7 @@ from model import Documents, Model, Shape
 BATCH = 4096  # tokens in a step
 N_VOCAB = 2048
 MUON_LR, ADAM_LR = 0.02, 0.004
-WEIGHT_DECAY = 0.01  # of the matrices; none on the embeddings, none on the norms
+WEIGHT_DECAY = 0.1  # of the matrices, which keeps their norms below 10; none on the embeddings, none on the norms
 SAVE_EVERY = 180  # seconds
 LOG_EVERY = 50  # steps
 AVERAGED, AVERAGED_SHARE = 6, 0.06  # so many checkpoints are averaged, from so large a last share of the steps
