@@ -25,9 +25,10 @@ class Phase:
     answers_only: bool  # learn the assistant's turns only
 
 
-EASY = {"tale": 4, "scene": 4, "tongues": 2, "knowledge": 2, "sums": 2, "sequence": 1, "copying": 3, "finding": 3, "chat": 6}
-MIXED = {"tale": 1, "scene": 1, "tongues": 2, "knowledge": 2, "sums": 6, "sequence": 1, "copying": 2, "finding": 2, "objects": 4, "code": 2, "chat": 16}
-ANNEAL = {"tongues": 1, "knowledge": 1, "sums": 3, "finding": 1, "objects": 2, "chat": 22}
+EASY = {"tale": 3, "scene": 4, "tongues": 2, "knowledge": 2, "sums": 3, "sequence": 1, "copying": 3, "finding": 3, "matching": 2, "chat": 6}
+MIXED = {"tale": 1, "scene": 1, "tongues": 2, "knowledge": 1, "sums": 8, "sequence": 1, "copying": 1, "finding": 2, "matching": 5, "objects": 3,
+         "code": 2, "chat": 16}
+ANNEAL = {"tongues": 1, "knowledge": 1, "sums": 5, "finding": 1, "matching": 3, "objects": 1, "chat": 22}
 CHAT = {"chat": 1}
 
 # SmolLM3's three phases of pretraining (easy prose; more arithmetic and code; annealing with the rate decaying to zero), then fine-tuning in

@@ -6,6 +6,7 @@ drills of copying and finding again, where nothing but the text before says what
 import json
 
 from skills import arithmetic, languages, manual, stories, talk
+import words
 from words import ANIMALS, COLOURS, GOODS, LANGUAGES
 
 
@@ -54,8 +55,8 @@ def sums(rng, fillers):
     """Sums and differences, bare or worked out."""
     lines = []
     worked = rng.random() < 0.5
-    for _ in range(rng.randint(2, 8)):
-        a, b = fillers.pair(*rng.choice(((10, 99), (10, 99), (1, 99), (0, 20))))
+    for _ in range(rng.randint(2, 5) if worked else rng.randint(4, 12)):
+        a, b = fillers.pair(*rng.choice(((10, 99), (10, 99), (10, 99), (1, 99), (0, 20))))
         if rng.random() < 0.65:
             text, steps = f"{a} + {b} = {a + b}", arithmetic.column_sum(a, b)
         else:
@@ -95,6 +96,25 @@ def finding(rng, fillers):
     first = [f"{key}{arrow}{value}" for key, value in rows.items()]
     asked = rng.choices(list(rows), k=rng.randint(3, 7))
     return "\n".join(first + [rng.choice(("", "", "? ")) + f"{key}{arrow}{rows[key]}" for key in asked])
+
+
+def matching(rng, fillers):
+    """Names of several parts, then some of them again, asked for by one part: what choosing a tool is made of."""
+    topics = []
+    while len(topics) < rng.randint(2, 5):
+        topic = fillers.topic()
+        if topic not in topics:
+            topics.append(topic)
+    verbs = "get find set show send search check order read add".split() + [fillers.invented()]
+    names = {topic: rng.choice(("{v}_{t}", "{v}_{t}", "{t}_{v}", "{v}{T}")).format(v=rng.choice(verbs), t=topic, T=topic.capitalize()) for topic in topics}
+    keys = {topic: fillers.key(rng.choice((words.PLACE_KEYS, words.THING_KEYS, words.TEXT_KEYS, words.COUNT_KEYS))) for topic in topics}
+    head = "\n".join(f'{{"name": "{names[topic]}", "parameters": {{"{keys[topic]}": "string"}}}}' for topic in topics)
+    lines = []
+    for topic in rng.choices(topics, k=rng.randint(2, 5)):
+        value = anything(rng, fillers)
+        asked = rng.choice((f"{topic} {value}", f"the {topic} of {value}", f"{value}: {topic}"))
+        lines.append(f'{asked}\n{{"name": "{names[topic]}", "arguments": {{"{keys[topic]}": "{value}"}}}}')
+    return head + "\n" + "\n".join(lines)
 
 
 def objects(rng, fillers):

@@ -47,13 +47,13 @@ def sum_example(rng, a, b):
     return Example(user(rng.choice(SUM).format(a=a, b=b)), f"{a} + {b} = {a + b}.", column_sum(a, b), number(a + b))
 
 
-@skill(weight=3.0, held_out=104)
+@skill(weight=4.0, held_out=104)
 def addition(rng, fillers):
     """Two digits each."""
     return sum_example(rng, *fillers.pair(10, 99))
 
 
-@skill(weight=0.7, held_out=16, group="arithmetic")
+@skill(weight=1.0, held_out=16, group="arithmetic")
 def addition_other(rng, fillers):
     """One digit, or three with two or three."""
     low, high, low2, high2 = rng.choice(((1, 9, 10, 99), (10, 99, 1, 9), (100, 999, 10, 99), (100, 999, 100, 999), (1, 9, 1, 9)))
@@ -62,14 +62,14 @@ def addition_other(rng, fillers):
     return sum_example(rng, *fillers.pair(low, high, low2, high2))
 
 
-@skill(weight=1.6, held_out=16, group="arithmetic")
+@skill(weight=1.8, held_out=16, group="arithmetic")
 def subtraction(rng, fillers):
     a, b = fillers.pair(1, 99)
     a, b = max(a, b), min(a, b)
     return Example(user(rng.choice(DIFFERENCE).format(a=a, b=b)), f"{a} - {b} = {a - b}.", column_difference(a, b), number(a - b))
 
 
-@skill(weight=0.9, held_out=16, group="arithmetic")
+@skill(weight=1.0, held_out=16, group="arithmetic")
 def multiplication(rng, fillers):
     if rng.random() < 0.5:
         a, b = rng.randint(0, 10), rng.randint(0, 10)
@@ -101,7 +101,7 @@ def word_problem(rng, fillers):
     return Example(user(f"{text} {question}"), f"{line}, so there are {total} {goods}.", f"{line.split(' = ')[0]}\n{thought}", number(total))
 
 
-@skill(weight=0.7, held_out=26, group="counting")
+@skill(weight=1.0, held_out=26, group="counting")
 def counting(rng, fillers):
     kind = rng.choice(("up", "up", "down", "next", "before", "steps"))
     if kind in ("up", "down"):
@@ -132,7 +132,7 @@ def counting(rng, fillers):
     return Example(user(text.format(a=run[0], b=run[-1])), answer + ".", thought, ("contains", [answer]))
 
 
-@skill(weight=0.8, held_out=26, group="counting")
+@skill(weight=1.0, held_out=26, group="counting")
 def count_words(rng, fillers):
     """How many of one thing stand in a list."""
     words = [fillers.invented() if rng.random() < 0.3 else rng.choice(ANIMALS + COLOURS) for _ in range(rng.randint(2, 3))]
@@ -149,7 +149,7 @@ def count_words(rng, fillers):
     return Example(user(text), f"{wanted}: {n}.", ", ".join(marks), number(n))
 
 
-@skill(weight=0.7, held_out=16, group="arithmetic")
+@skill(weight=0.9, held_out=16, group="arithmetic")
 def comparison(rng, fillers):
     a, b = fillers.pair(1, 150)
     if a == b:

@@ -180,7 +180,7 @@ def thought_of(tool):
     return f"The user wants {tool.fragment}. {tool.name} does that."
 
 
-@skill(weight=6.0, held_out=60)
+@skill(weight=8.0, held_out=60)
 def tool_call(rng, fillers):
     """One call."""
     box = toolbox(rng, fillers, how_many(rng))
@@ -188,7 +188,7 @@ def tool_call(rng, fillers):
     return Example(user(polite(rng, tool.ask)), tool.call(), thought_of(tool), calls_check(tool), [t.schema(rng) for t in box])
 
 
-@skill(weight=2.0, held_out=50)
+@skill(weight=3.0, held_out=50)
 def two_calls(rng, fillers):
     """Two calls of two tools, or of one."""
     box = toolbox(rng, fillers, max(2, how_many(rng)))
@@ -198,7 +198,7 @@ def two_calls(rng, fillers):
     return Example(user(join.format(one.ask, two.ask)), f"{one.call()}\n{two.call()}", thought, calls_check(one, two), [t.schema(rng) for t in box])
 
 
-@skill(weight=2.0, held_out=50)
+@skill(weight=3.0, held_out=50)
 def tool_missing(rng, fillers):
     """What is asked for is not what the tools do."""
     box = toolbox(rng, fillers, how_many(rng) + 1)
@@ -208,7 +208,7 @@ def tool_missing(rng, fillers):
                    [t.schema(rng) for t in box])
 
 
-@skill(weight=2.0, held_out=50)
+@skill(weight=1.5, held_out=50)
 def tool_idle(rng, fillers):
     """Tools are there, and not needed."""
     name = rng.choice(("addition", "subtraction", "counting", "greeting", "about", "manual", "facts", "phrasebook", "word_problem", "story"))
@@ -218,7 +218,7 @@ def tool_idle(rng, fillers):
     return example
 
 
-@skill(weight=3.0, held_out=52)
+@skill(weight=2.0, held_out=52)
 def tool_result(rng, fillers):
     """The result of a call is read back."""
     box = toolbox(rng, fillers, how_many(rng))

@@ -146,7 +146,7 @@ def conversation(rng, fillers, language):
     return WHAT[code].format(S=upper(text), a=adjective), f"{upper(noun)}."
 
 
-@skill(weight=2.0, held_out=60)
+@skill(weight=1.2, held_out=60)
 def language(rng, fillers):
     """The answer is in the language of the prompt."""
     name = rng.choice(LANGUAGES)
@@ -154,7 +154,7 @@ def language(rng, fillers):
     return Example(user(prompt), answer, f"The user writes {name}. I answer in {name}.", ("language", CODES[name]))
 
 
-@skill(weight=1.2, held_out=36, group="translation")
+@skill(weight=1.5, held_out=36, group="translation")
 def translation(rng, fillers):
     """From English to one of the others, and back."""
     target = rng.choice(LANGUAGES[1:])
@@ -177,7 +177,7 @@ WORDS = {"hello": "bonjour hola hallo ciao olá", "thank you": "merci gracias da
          "friend": "ami amigo Freund amico amigo", "day": "jour día Tag giorno dia", "night": "nuit noche Nacht notte noite"}
 
 
-@skill(weight=0.8, held_out=18, group="translation")
+@skill(weight=0.6, held_out=18, group="translation")
 def phrasebook(rng, fillers):
     """Words and greetings."""
     word, target = rng.choice(sorted(WORDS)), rng.randrange(5)

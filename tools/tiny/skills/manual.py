@@ -116,7 +116,7 @@ FLAGS = [
 FLAG_ASKS = ["What does {} do?", "What is {} for?", "Explain {}.", "What does the flag {} do?", "{}?", "What is the meaning of {}?", "Tell me about {}."]
 
 
-@skill(weight=4.0, held_out=60)
+@skill(weight=2.5, held_out=60)
 def manual(rng, fillers):
     kind = rng.random()
     if kind < 0.55:

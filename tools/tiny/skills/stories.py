@@ -43,7 +43,7 @@ def plot(rng, name, kind, place, thing):
     return [start, home, opening, trouble, feel, speech, help_, thanks, rng.choice(ENDINGS), rng.choice(MORALS)]
 
 
-@skill(weight=2.0, held_out=50)
+@skill(weight=1.0, held_out=50)
 def story(rng, fillers):
     name, kind, place, thing = fillers.name(), rng.choice(ANIMALS), rng.choice(PLACES), rng.choice(THINGS)
     who, where, what = f"{a(kind)} named {name}", f"at the {place}", f"{a(thing)}"

@@ -64,6 +64,6 @@ def notes(rng, fillers):
                    ("contains", [value]), alone=True)
 
 
-@skill(weight=3.0, held_out=60)
+@skill(weight=2.2, held_out=60)
 def system_prompt(rng, fillers):
     return rng.choice((persona, reply_language, affix, notes))(rng, fillers)

@@ -90,23 +90,23 @@ def from_table(rng, fillers, table):
     return Example(user(lead(rng, fillers, rng.choice(asked))), answer, thought, contains(*must))
 
 
-@skill(weight=1.2, held_out=26, group="talk")
+@skill(weight=0.8, held_out=26, group="talk")
 def greeting(rng, fillers):
     return from_table(rng, fillers, GREETINGS)
 
 
-@skill(weight=1.2, held_out=26, group="talk")
+@skill(weight=0.9, held_out=26, group="talk")
 def about(rng, fillers):
     return from_table(rng, fillers, ABOUT)
 
 
-@skill(weight=1.2, held_out=50)
+@skill(weight=0.9, held_out=50)
 def facts(rng, fillers):
     question, answer, must = rng.choice(FACTS)
     return Example(user(lead(rng, fillers, question)), answer, f"I know this: {must}.", contains(answer))
 
 
-@skill(weight=1.5, held_out=50)
+@skill(weight=1.0, held_out=50)
 def unknown(rng, fillers):
     """What a small model without tools cannot know."""
     name, city, topic, thing, year = fillers.name(), fillers.city(), fillers.topic(), fillers.invented(), rng.randint(1200, 2090)
@@ -121,7 +121,7 @@ def unknown(rng, fillers):
     return Example(user(lead(rng, fillers, question)), f"I don't know {fragment}.", f"Nothing here tells me {fragment}.", contains("I don't know"))
 
 
-@skill(weight=2.0, held_out=30, group="memory")
+@skill(weight=1.4, held_out=30, group="memory")
 def memory(rng, fillers):
     """What was said earlier in the talk, or stands in a text."""
     name, city, thing, colour, n = fillers.name(), fillers.city(), fillers.topic(), rng.choice(COLOURS), rng.randint(2, 99)
@@ -141,7 +141,7 @@ def memory(rng, fillers):
     return Example(user(said) + [{"role": "assistant", "content": back, "thought": "The user tells me something."}] + user(question), answer, thought, contains(must))
 
 
-@skill(weight=1.2, held_out=24, group="memory")
+@skill(weight=1.0, held_out=24, group="memory")
 def repeat(rng, fillers):
     """To say a text again, or its first or last word."""
     words = [rng.choice((fillers.invented, fillers.name, fillers.topic, fillers.code))() for _ in range(rng.randint(2, 6))]
