@@ -113,7 +113,7 @@ class Fillers:
         return self.invented() if self.rng.random() < self.inventing else self.one(TOPICS)
 
     def key(self, keys):
-        return self.invented() if self.rng.random() < 0.1 else self.one(keys)
+        return self.invented() if self.rng.random() < self.inventing else self.one(keys)
 
     def phrase(self):
         rng = self.rng
