@@ -12,9 +12,9 @@ class Shape:
     n_vocab: int = 2048
     n_embd: int = 256
     n_layer: int = 8
-    n_head: int = 4
-    n_head_kv: int = 2
-    head_dim: int = 64
+    n_head: int = 8
+    n_head_kv: int = 4
+    head_dim: int = 32
     n_ff: int = 512
     n_ctx: int = 1024
     rope_theta: float = 10000.0

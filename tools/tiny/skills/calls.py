@@ -20,7 +20,6 @@ class Tool:
     result: str  # what it sends back
     told: str  # what the assistant says of it
     facts: list  # what must be in that
-    fragment: str  # what is asked for, as a part of a sentence
 
     def schema(self, rng):
         """The JSON schema, bare as on SmolLM3's model card or wrapped as chat APIs want it."""
@@ -64,8 +63,7 @@ def lookup(rng, fillers, topic):
     return Tool(rng.choice((f"{verb}_{topic}", f"{verb}_{topic}", f"{topic}_{verb}", f"{topic}")),
                 rng.choice((f"Get the {topic} of {article}", f"Find the {topic} for {article}", f"The {topic} of {article}", f"Returns the {topic}",
                             f"Use this to get the {topic}", f"Tells the {topic} for {article}")),
-                {key: "string"}, ask, {key: what}, topic, wrap(rng, topic, got), f"The {topic} {link} {what} is {got}.", [str(got), what],
-                f"the {topic} {link} {what}")
+                {key: "string"}, ask, {key: what}, topic, wrap(rng, topic, got), f"The {topic} {link} {what} is {got}.", [str(got), what])
 
 
 def clock(rng, fillers, topic):
@@ -73,7 +71,7 @@ def clock(rng, fillers, topic):
     got = value(rng, fillers)
     ask = rng.choice((f"What is the {topic} now?", f"What's the current {topic}?", f"Tell me the current {topic}.", f"Show the {topic} now."))
     return Tool(rng.choice((f"current_{topic}", f"get_{topic}", f"{topic}_now")), f"Get the current {topic}", {}, ask, {}, topic,
-                wrap(rng, topic, got), f"The current {topic} is {got}.", [str(got)], f"the current {topic}")
+                wrap(rng, topic, got), f"The current {topic} is {got}.", [str(got)])
 
 
 def search(rng, fillers, topic):
@@ -85,7 +83,7 @@ def search(rng, fillers, topic):
                       f"Search for {query} in the {topic}.", f"Can you look up {query} in the {topic}?"))
     return Tool(rng.choice((f"search_{topic}", f"{topic}_search", f"find_in_{topic}")),
                 rng.choice((f"Search the {topic}", f"Find something in the {topic}")), {key: "string"}, ask, {key: query}, topic,
-                wrap(rng, "result", found), f"I found {found}.", [found], f"{query} in the {topic}")
+                wrap(rng, "result", found), f"I found {found}.", [found])
 
 
 def message(rng, fillers, topic):
@@ -96,7 +94,7 @@ def message(rng, fillers, topic):
                       f'Please send {name} a {topic}: {text}', f'Send {name} the {topic} "{text}".'))
     return Tool(rng.choice((f"send_{topic}", f"write_{topic}", f"{topic}_send")), rng.choice((f"Send {a(topic)} to a person", f"Write {a(topic)}")),
                 {to: "string", body: "string"}, ask, {to: name, body: text}, topic, wrap(rng, "status", "sent"),
-                f"Your {topic} to {name} is sent.", [name, "sent"], f"a {topic} to {name}")
+                f"Your {topic} to {name} is sent.", [name, "sent"])
 
 
 def order(rng, fillers, topic):
@@ -109,7 +107,7 @@ def order(rng, fillers, topic):
     number = fillers.code()
     return Tool(rng.choice((f"{verb}_{topic}", f"{topic}_{verb}")), rng.choice((f"{verb.capitalize()} goods from the {topic}", f"Use the {topic} to {verb} things")),
                 {item: "string", count: "integer"}, ask, {item: goods, count: n}, topic, wrap(rng, "number", number),
-                f"Done: {n} {goods}, number {number}.", [str(n), number], f"{n} {goods} from the {topic}")
+                f"Done: {n} {goods}, number {number}.", [str(n), number])
 
 
 def timer(rng, fillers, topic):
@@ -119,7 +117,7 @@ def timer(rng, fillers, topic):
     ask = rng.choice((f"Set the {topic} to {n}.", f"Please set the {topic} to {n}.", f"Change the {topic} to {n}.", f"Put the {topic} at {n}.",
                       f"I want the {topic} set to {n}."))
     return Tool(rng.choice((f"set_{topic}", f"change_{topic}", f"{topic}_set")), rng.choice((f"Set the {topic}", f"Change the {topic} to a value")),
-                {key: "integer"}, ask, {key: n}, topic, wrap(rng, topic, n), f"The {topic} is set to {n}.", [str(n)], f"the {topic} at {n}")
+                {key: "integer"}, ask, {key: n}, topic, wrap(rng, topic, n), f"The {topic} is set to {n}.", [str(n)])
 
 
 def travel(rng, fillers, topic):
@@ -131,7 +129,7 @@ def travel(rng, fillers, topic):
                       f"I need the {topic} from {here} to {there}.", f"Show me the {topic} from {here} to {there}."))
     return Tool(rng.choice((f"get_{topic}", f"{topic}_between", f"find_{topic}")), rng.choice((f"Find the {topic} between two places", f"The {topic} from one place to another")),
                 dict.fromkeys(keys, "string"), ask, dict(zip(keys, (here, there))), topic, wrap(rng, topic, got),
-                f"The {topic} from {here} to {there} is {got}.", [str(got)], f"the {topic} from {here} to {there}")
+                f"The {topic} from {here} to {there} is {got}.", [str(got)])
 
 
 def translate(rng, fillers, topic):
@@ -142,7 +140,7 @@ def translate(rng, fillers, topic):
     ask = rng.choice((f'Use the {topic} to translate "{text}" into {language}.', f'Translate "{text}" into {language} with the {topic}.'))
     return Tool(rng.choice((f"translate_{topic}", f"{topic}_translate")), f"Translate a text with the {topic}",
                 {body: "string", key: "string"}, ask, {body: text, key: language}, topic, wrap(rng, "translation", got),
-                f"In {language}: {got}.", [got], f"a translation into {language}")
+                f"In {language}: {got}.", [got])
 
 
 KINDS = [lookup] * 5 + [clock, search, search, message, message, order, timer, travel, travel, translate]
@@ -177,10 +175,10 @@ def calls_check(*tools):
 
 
 def thought_of(tool):
-    return f"The user wants {tool.fragment}. {tool.name} does that."
+    return f"This is about the {tool.about}. {tool.name} does that."
 
 
-@skill(weight=8.0, held_out=60)
+@skill(weight=9.0, held_out=60)
 def tool_call(rng, fillers):
     """One call."""
     box = toolbox(rng, fillers, how_many(rng))
@@ -188,13 +186,13 @@ def tool_call(rng, fillers):
     return Example(user(polite(rng, tool.ask)), tool.call(), thought_of(tool), calls_check(tool), [t.schema(rng) for t in box])
 
 
-@skill(weight=3.0, held_out=50)
+@skill(weight=5.0, held_out=50)
 def two_calls(rng, fillers):
     """Two calls of two tools, or of one."""
     box = toolbox(rng, fillers, max(2, how_many(rng)))
     one, two = rng.sample(box, 2)
     join = rng.choice(("{} {}", "{} And {}", "{} Also: {}", "{} Then: {}"))
-    thought = f"The user wants {one.fragment} and {two.fragment}. {one.name} and {two.name} do that."
+    thought = f"This is about the {one.about} and the {two.about}. {one.name} and {two.name} do that."
     return Example(user(join.format(one.ask, two.ask)), f"{one.call()}\n{two.call()}", thought, calls_check(one, two), [t.schema(rng) for t in box])
 
 
@@ -204,7 +202,7 @@ def tool_missing(rng, fillers):
     box = toolbox(rng, fillers, how_many(rng) + 1)
     wanted = box.pop()
     answer = rng.choice((f"I have no tool for the {wanted.about}.",))
-    return Example(user(polite(rng, wanted.ask)), answer, f"The user wants {wanted.fragment}. No tool does that.", ("calls", []),
+    return Example(user(polite(rng, wanted.ask)), answer, f"This is about the {wanted.about}. No tool does that.", ("calls", []),
                    [t.schema(rng) for t in box])
 
 
@@ -218,7 +216,7 @@ def tool_idle(rng, fillers):
     return example
 
 
-@skill(weight=2.0, held_out=52)
+@skill(weight=3.0, held_out=52)
 def tool_result(rng, fillers):
     """The result of a call is read back."""
     box = toolbox(rng, fillers, how_many(rng))
