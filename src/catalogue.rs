@@ -40,6 +40,18 @@ pub struct Entry {
     pub shape: Shape,
 }
 
+impl Entry {
+    /// The address of the file of a quantization, and its name.
+    pub fn download(&self, quantization: &str) -> Option<(String, &str)> {
+        let file = self.files.get(quantization)?;
+        let address = format!(
+            "https://huggingface.co/{}/resolve/main/{file}",
+            self.repository
+        );
+        Some((address, file))
+    }
+}
+
 /// Advice on sampling; what is absent is left at its default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

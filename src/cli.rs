@@ -10,8 +10,10 @@ mod logits;
 mod memory;
 mod run;
 mod synth;
+mod template;
 mod tokens;
 
+use crate::embedded;
 use crate::error::{Error, Result};
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
@@ -21,7 +23,13 @@ use std::process::ExitCode;
 
 /// Runs the command of `arguments` (the first is the program) and gives its exit code: 0, 1 for an error, 2 for wrong usage.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args::expand(arguments)) {
+    let mut arguments = args::expand(arguments);
+    if embedded::AVAILABLE && arguments.len() < 2 {
+        // The chat with the built-in model.
+        arguments.resize(1, OsString::from("smolq"));
+        arguments.push(OsString::from("run"));
+    }
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are asked for; anything else is wrong usage. A closed pipe changes neither.
@@ -32,6 +40,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Logits(args) => logits::run(&args),
+        Command::Template(args) => template::run(&args),
         Command::Tokenize(args) => tokens::tokenize(&args),
         Command::Detokenize(args) => tokens::detokenize(&args),
         Command::Inspect(args) => inspect::run(&args),

@@ -27,6 +27,7 @@ pub mod bench;
 pub mod catalogue;
 pub mod chat;
 pub mod cli;
+pub mod embedded;
 pub mod error;
 pub mod generate;
 pub mod machine;

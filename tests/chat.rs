@@ -98,6 +98,57 @@ fn a_template_that_fails_is_one_line_with_the_cause() {
     }
 }
 
+#[test]
+fn template_prints_what_the_model_reads() {
+    let model = model_with(TEMPLATE, "shown.gguf");
+    let folder = model.parent().unwrap();
+    let messages = folder.join("messages.json");
+    std::fs::write(
+        &messages,
+        r#"{"messages": [{"role": "user", "content": "Hé"}]}"#,
+    )
+    .unwrap();
+    let shown = |flags: &[&str]| {
+        let mut command = smolq();
+        command.arg("template").arg(&model).arg("--messages");
+        command.arg(&messages).args(flags).output().unwrap()
+    };
+    let text = "[think]\n<user> Hé\n<assistant>\n";
+    assert_eq!(stdout(&shown(&[])), text);
+    assert_eq!(
+        stdout(&shown(&["--think", "off", "--no-generation-prompt"])),
+        "[plain]\n<user> Hé\n"
+    );
+    let kwargs = r#"{"enable_thinking": false}"#;
+    assert!(stdout(&shown(&["--kwargs", kwargs])).starts_with("[plain]"));
+    // Ids are those of the text.
+    let ids = stdout(&shown(&["--ids"]));
+    let mut command = smolq();
+    command.arg("detokenize").arg(&model);
+    let ids: Vec<u32> = serde_json::from_str(&ids).unwrap();
+    let back = command.args(ids.iter().map(u32::to_string)).output();
+    assert_eq!(stdout(&back.unwrap()), format!("{text}\n"));
+
+    // Without a model, a template file; its words for special tokens and its date are given.
+    let template = folder.join("template.jinja");
+    std::fs::write(
+        &template,
+        "{{ bos_token }}{{ strftime_now('%d %b') }}{{ eos_token }}",
+    )
+    .unwrap();
+    let mut command = smolq();
+    command.arg("template").arg("--template").arg(&template);
+    command.arg("--messages").arg(&messages);
+    command.args(["--bos", "<s>", "--eos", "</s>", "--date", "2026-08-29"]);
+    assert_eq!(stdout(&command.output().unwrap()), "<s>29 Aug</s>");
+
+    fails(&shown(&["--kwargs", "[1]"]), 2, &["--kwargs", "object"]);
+    std::fs::write(&messages, "7").unwrap();
+    fails(&shown(&[]), 1, &["--messages", "array"]);
+    std::fs::write(&messages, "[{").unwrap();
+    fails(&shown(&[]), 1, &["messages.json", "line 1"]);
+}
+
 /// The fixtures' renderings by Jinja2 as transformers sets it up, date pinned.
 #[test]
 fn fixture_templates_render_as_by_transformers() {

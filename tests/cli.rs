@@ -40,7 +40,7 @@ fn wrong_usage_is_exit_code_2_with_advice() {
         2,
         &["q9", "f16, f32 or q8_0"],
     );
-    fails(&run(&["run"]), 2, &["MODEL"]);
+    fails(&run(&["inspect"]), 2, &["MODEL"]);
     fails(&run(&["inspct"]), 2, &["inspct", "inspect"]);
     fails(&run(&["run", "x.gguf", "-l", "nonsense"]), 2, &["ID+N"]);
 }

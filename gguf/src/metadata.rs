@@ -147,6 +147,13 @@ impl Metadata {
         })
     }
 
+    /// A number of any integer type that fits an `i32`, or nothing.
+    pub fn opt_i32(&self, key: &str) -> Result<Option<i32>, Error> {
+        self.opt(key, "an integer from -2147483648 to 2147483647", |v| {
+            v.as_integer()?.try_into().ok()
+        })
+    }
+
     /// A number of any integer type that fits a `u64`, or nothing.
     pub fn opt_u64(&self, key: &str) -> Result<Option<u64>, Error> {
         self.opt(key, "an integer of 0 or more", |v| {

@@ -1,6 +1,7 @@
 //! The model under test, by the name that llama-bench would give it.
 
 use super::limits::Work;
+use crate::embedded;
 use crate::error::Result;
 use crate::model::{LoadOptions, Model};
 use std::path::Path;
@@ -22,7 +23,8 @@ impl Subject {
     /// As [`Model::load`].
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Subject> {
         let start = Instant::now();
-        let model = Arc::new(Model::load(path, options)?);
+        let gguf = embedded::open(path, &options.open)?;
+        let model = Arc::new(Model::from_gguf(gguf, options)?);
         let load_time = start.elapsed();
         let work = Work::of(&model);
         Ok(Subject {

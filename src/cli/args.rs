@@ -3,13 +3,16 @@
 //! Names are llama.cpp's, where it has one. Its short flags of several letters (`-ctk q8_0`) are rewritten to their long forms
 //! before parsing, because no parser of the usual kind knows them.
 
+use crate::embedded;
 use crate::model::{KvType, LoadOptions, RopeOptions, RopeScaling, SessionOptions};
 use crate::sample::SampleOptions;
 use crate::speculate::{Mode, SpeculateOptions};
 use clap::{Args, Parser, Subcommand};
+use serde_json::Value as Json;
 use smolq_gguf::OpenOptions;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 
 /// Short flags of several letters, and what they stand for.
 const SHORT_FORMS: &[(&str, &str)] = &[
@@ -51,7 +54,9 @@ pub(super) fn expand(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsStr
     about,
     long_about = "Runs GGUF language models (SmolLM3, SmolLM2, Llama, Qwen2, Qwen3) on the CPU: fast, faithful to the file, \
                   and with the same bits on every CPU, for any number of threads.",
-    after_help = "Examples:\n  \
+    after_help = "Without any argument, smolq chats with the small model that is built in.\n\n\
+        Examples:\n  \
+        smolq run -p \"What is 23 + 45?\"\n  \
         smolq run model.gguf -p \"Once upon a time\" -n 60\n  \
         smolq inspect model.gguf -c 8192\n  \
         smolq tokenize model.gguf -p \"Hello\" --json\n\n\
@@ -69,6 +74,8 @@ pub(super) enum Command {
     Run(RunArgs),
     /// Write the logits of given tokens to a .npy file.
     Logits(LogitsArgs),
+    /// Show the text that a model reads of a conversation.
+    Template(TemplateArgs),
     /// Turn text into token ids.
     Tokenize(TokenizeArgs),
     /// Turn token ids into text.
@@ -88,11 +95,9 @@ pub(super) enum Command {
     },
 }
 
-/// How the model file is read.
+/// How a model file is read.
 #[derive(Debug, Args)]
-pub(super) struct ModelArgs {
-    /// A GGUF file, or the first of a split one (NAME-00001-of-0000N.gguf)
-    pub(super) model: PathBuf,
+pub(super) struct ReadArgs {
     /// Read the file into memory instead of mapping it
     #[arg(long, env = "SMOLQ_NO_MMAP", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
     no_mmap: bool,
@@ -101,12 +106,27 @@ pub(super) struct ModelArgs {
     mlock: bool,
 }
 
-impl ModelArgs {
+impl ReadArgs {
     pub(super) fn open(&self) -> OpenOptions {
         OpenOptions {
             mmap: !self.no_mmap,
             mlock: self.mlock,
         }
+    }
+}
+
+/// A model, and how its file is read.
+#[derive(Debug, Args)]
+pub(super) struct ModelArgs {
+    /// A GGUF file, the first of a split one (NAME-00001-of-0000N.gguf), or tiny: the model inside the program
+    pub(super) model: PathBuf,
+    #[command(flatten)]
+    read: ReadArgs,
+}
+
+impl ModelArgs {
+    pub(super) fn open(&self) -> OpenOptions {
+        self.read.open()
     }
 }
 
@@ -183,8 +203,11 @@ pub(super) struct ThreadArgs {
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true)]
 pub(super) struct RunArgs {
+    /// A GGUF file, or the first of a split one (NAME-00001-of-0000N.gguf); by default tiny, the model inside the program
+    #[arg(required = !embedded::AVAILABLE)]
+    model: Option<PathBuf>,
     #[command(flatten)]
-    pub(super) model: ModelArgs,
+    read: ReadArgs,
     /// The message, or the text to continue (or -p, -f, or standard input)
     #[arg(value_name = "PROMPT", conflicts_with_all = ["prompt", "file"])]
     pub(super) text: Option<String>,
@@ -258,16 +281,21 @@ fn on_or_off(text: &str) -> Result<bool, &'static str> {
 }
 
 impl RunArgs {
+    pub(super) fn model(&self) -> &Path {
+        self.model.as_deref().unwrap_or(Path::new(embedded::NAME))
+    }
+
     pub(super) fn load(&self) -> LoadOptions {
         LoadOptions {
-            open: self.model.open(),
+            open: self.read.open(),
             rope: self.rope.options(),
             level: None,
         }
     }
 
-    pub(super) fn sample(&self) -> SampleOptions {
-        self.sample.options()
+    /// How tokens are chosen, `advised` where the flags do not say it.
+    pub(super) fn sample(&self, advised: SampleOptions) -> SampleOptions {
+        self.sample.options(advised)
     }
 }
 
@@ -358,6 +386,15 @@ impl DraftArgs {
     }
 }
 
+fn usual() -> SampleOptions {
+    SampleOptions::default()
+}
+
+/// The help of a flag whose default the model's file may advise.
+fn advised(what: &str, usual: impl Display) -> String {
+    format!("{what} [default: as the file advises, else {usual}]")
+}
+
 /// How tokens are chosen.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sampling")]
@@ -365,27 +402,21 @@ struct SampleArgs {
     /// Seed of the draws; -1 is a fresh one
     #[arg(short, long, env = "SMOLQ_SEED", value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
     seed: i64,
-    /// Temperature; 0 takes the best token always
-    #[arg(long, alias = "temperature", env = "SMOLQ_TEMP", value_name = "N", default_value_t = SampleOptions::default().temp)]
-    temp: f32,
-    /// Keep the N best tokens; 0 keeps all
-    #[arg(long, env = "SMOLQ_TOP_K", value_name = "N", default_value_t = SampleOptions::default().top_k, allow_negative_numbers = true)]
-    top_k: i32,
-    /// Keep the likeliest tokens that together have this probability
-    #[arg(long, env = "SMOLQ_TOP_P", value_name = "P", default_value_t = SampleOptions::default().top_p)]
-    top_p: f32,
-    /// Keep tokens at least this many times as likely as the likeliest
-    #[arg(long, env = "SMOLQ_MIN_P", value_name = "P", default_value_t = SampleOptions::default().min_p)]
-    min_p: f32,
+    #[arg(long, help = advised("Temperature; 0 takes the best token always", usual().temp), alias = "temperature", env = "SMOLQ_TEMP", value_name = "N")]
+    temp: Option<f32>,
+    #[arg(long, help = advised("Keep the N best tokens; 0 keeps all", usual().top_k), env = "SMOLQ_TOP_K", value_name = "N", allow_negative_numbers = true)]
+    top_k: Option<i32>,
+    #[arg(long, help = advised("Keep the likeliest tokens that together have this probability", usual().top_p), env = "SMOLQ_TOP_P", value_name = "P")]
+    top_p: Option<f32>,
+    #[arg(long, help = advised("Keep tokens at least this many times as likely as the likeliest", usual().min_p), env = "SMOLQ_MIN_P", value_name = "P")]
+    min_p: Option<f32>,
     /// Keep tokens of typical surprise that together have this probability
     #[arg(long, alias = "typical-p", env = "SMOLQ_TYPICAL", value_name = "P", default_value_t = SampleOptions::default().typical)]
     typical: f32,
-    /// Divide the scores of tokens already said
-    #[arg(long, env = "SMOLQ_REPEAT_PENALTY", value_name = "N", default_value_t = SampleOptions::default().repeat_penalty)]
-    repeat_penalty: f32,
-    /// How many of the last tokens the penalties look at; -1 is all
-    #[arg(long, env = "SMOLQ_REPEAT_LAST_N", value_name = "N", default_value_t = SampleOptions::default().repeat_last_n, allow_negative_numbers = true)]
-    repeat_last_n: i32,
+    #[arg(long, help = advised("Divide the scores of tokens already said", usual().repeat_penalty), env = "SMOLQ_REPEAT_PENALTY", value_name = "N")]
+    repeat_penalty: Option<f32>,
+    #[arg(long, help = advised("How many of the last tokens the penalties look at; -1 is all", usual().repeat_last_n), env = "SMOLQ_REPEAT_LAST_N", value_name = "N", allow_negative_numbers = true)]
+    repeat_last_n: Option<i32>,
     /// Take this off the score of tokens already said
     #[arg(
         long,
@@ -421,15 +452,16 @@ fn logit_bias(text: &str) -> Result<(u32, f32), String> {
 }
 
 impl SampleArgs {
-    fn options(&self) -> SampleOptions {
+    /// What was typed, and `advised` where nothing was.
+    fn options(&self, advised: SampleOptions) -> SampleOptions {
         SampleOptions {
-            temp: self.temp,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
+            temp: self.temp.unwrap_or(advised.temp),
+            top_k: self.top_k.unwrap_or(advised.top_k),
+            top_p: self.top_p.unwrap_or(advised.top_p),
+            min_p: self.min_p.unwrap_or(advised.min_p),
             typical: self.typical,
-            repeat_penalty: self.repeat_penalty,
-            repeat_last_n: self.repeat_last_n,
+            repeat_penalty: self.repeat_penalty.unwrap_or(advised.repeat_penalty),
+            repeat_last_n: self.repeat_last_n.unwrap_or(advised.repeat_last_n),
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
             logit_bias: self.logit_bias.clone(),
@@ -478,6 +510,57 @@ impl LogitsArgs {
             n_ubatch: self.chunk,
             threads: self.threads.threads,
         }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TemplateArgs {
+    /// The model whose template and special tokens are used
+    #[arg(required_unless_present = "template")]
+    pub(super) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) read: ReadArgs,
+    /// A file with a Jinja2 template, in place of the model's
+    #[arg(long, value_name = "FILE")]
+    pub(super) template: Option<PathBuf>,
+    /// A JSON array of messages, or an object with one under "messages" and perhaps "tools"; - is standard input
+    #[arg(long, value_name = "FILE.json")]
+    pub(super) messages: PathBuf,
+    /// A JSON array of tools, as chat APIs have them
+    #[arg(long, value_name = "FILE.json")]
+    pub(super) tools: Option<PathBuf>,
+    /// More variables of the template, as a JSON object
+    #[arg(long, value_name = "JSON", value_parser = variables)]
+    pub(super) kwargs: Option<Variables>,
+    /// Whether the model is to think; by default as the template says
+    #[arg(long, value_name = "on|off", value_parser = on_or_off)]
+    pub(super) think: Option<bool>,
+    /// End after the last message, not where the model's answer begins
+    #[arg(long)]
+    pub(super) no_generation_prompt: bool,
+    /// The text of the token that begins a text; by default the model's
+    #[arg(long, value_name = "TEXT")]
+    pub(super) bos: Option<String>,
+    /// The text of the token that ends a text; by default the model's
+    #[arg(long, value_name = "TEXT")]
+    pub(super) eos: Option<String>,
+    /// The date that the template may tell; by default today's
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(super) date: Option<jiff::civil::Date>,
+    /// Print token ids
+    #[arg(long)]
+    pub(super) ids: bool,
+}
+
+/// Variables of a template, by name.
+type Variables = Vec<(String, Json)>;
+
+/// Reads a JSON object.
+fn variables(text: &str) -> Result<Variables, String> {
+    match serde_json::from_str(text) {
+        Ok(Json::Object(entries)) => Ok(entries.into_iter().collect()),
+        Ok(_) => Err("it is no JSON object".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

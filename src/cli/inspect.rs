@@ -3,6 +3,7 @@
 use super::args::InspectArgs;
 use super::load::DEFAULT_CTX;
 use super::{memory, one_line, print};
+use crate::embedded;
 use crate::error::Result;
 use crate::model::{LoadOptions, Model, Session};
 use crate::speculate::SpeculateOptions;
@@ -19,7 +20,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
         rope: args.rope.options(),
         level: None,
     };
-    let gguf = Gguf::open(&args.model.model, &options.open)?;
+    let gguf = embedded::open(&args.model.model, &options.open)?;
     // A file that smolq cannot run can still be looked at.
     let looked = match Model::resolve(&gguf, &options) {
         Ok(resolved) => Ok(plan(args, resolved.with(gguf))),

@@ -1,11 +1,12 @@
 //! Opening a model with something to look at.
 
 use super::note;
+use crate::embedded;
 use crate::error::{Error, Result};
 use crate::model::{LoadOptions, Model};
 use crate::tokenizer::Tokenizer;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use smolq_gguf::{Gguf, OpenOptions};
+use smolq_gguf::OpenOptions;
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ pub(super) fn model(
     strict: bool,
 ) -> Result<(Arc<Model>, Tokenizer)> {
     let bar = progress(None, "loading");
-    let gguf = Gguf::open(path, &options.open)?;
+    let gguf = embedded::open(path, &options.open)?;
     // The pages of the weights come in while the vocabulary is built.
     gguf.will_need();
     let (tokenizer, model) = std::thread::scope(|scope| {
@@ -67,7 +68,7 @@ pub(super) fn model(
 
 /// The vocabulary alone; the file need hold nothing else.
 pub(super) fn tokenizer(path: &Path, options: &OpenOptions, strict: bool) -> Result<Tokenizer> {
-    let gguf = Gguf::open(path, options)?;
+    let gguf = embedded::open(path, options)?;
     let tokenizer = Tokenizer::from_metadata(gguf.metadata(), strict)?;
     for warning in tokenizer.warnings() {
         note(&format!("smolq: warning: {}", super::one_line(warning)));

@@ -2,6 +2,7 @@
 
 use super::args::LogitsArgs;
 use super::load;
+use crate::embedded;
 use crate::error::{Error, Result};
 use crate::model::{Model, Session};
 use serde_json::Value;
@@ -12,7 +13,9 @@ use std::sync::Arc;
 
 pub(super) fn run(args: &LogitsArgs) -> Result<()> {
     let ids = token_ids(&load::text(&args.tokens)?)?;
-    let model = Arc::new(Model::load(&args.model.model, &args.load())?);
+    let options = args.load();
+    let gguf = embedded::open(&args.model.model, &options.open)?;
+    let model = Arc::new(Model::from_gguf(gguf, &options)?);
     let n_vocab = model.config().n_vocab;
     let mut session = Session::new(model, &args.session(ids.len()))?;
     let header = npy_header(&[ids.len(), n_vocab]);

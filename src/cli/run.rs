@@ -8,8 +8,10 @@ use crate::chat::{Chat, ReplyEvent, ReplyParser, Template};
 use crate::error::{Error, Result};
 use crate::generate::{Event, Outcome, Request, StopReason, generate_ahead};
 use crate::model::{Model, Session};
+use crate::sample::SampleOptions;
 use crate::speculate::{DraftModel, Speculator};
 use crate::tokenizer::{EncodeOptions, Tokenizer};
+use crate::{catalogue, embedded};
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +20,10 @@ use std::time::{Duration, Instant};
 pub(super) fn run(args: &RunArgs) -> Result<()> {
     let start = Instant::now();
     let prompt = prompt(args)?;
-    let (model, tokenizer) = load::model(&args.model.model, &args.load(), args.strict)?;
+    if embedded::is_named(args.model()) {
+        note(&introduction()?);
+    }
+    let (model, tokenizer) = load::model(args.model(), &args.load(), args.strict)?;
     let n_ctx = model.config().n_ctx.min(DEFAULT_CTX);
     let session = Session::new(Arc::clone(&model), &args.session.options(n_ctx))?;
     let speculator = speculator(args, &tokenizer, session.n_ctx())?;
@@ -34,6 +39,7 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
     interrupt::catch();
     let mut talk = Talk {
         args,
+        sample: args.sample(SampleOptions::advised(model.gguf().metadata())?),
         chat: chat(args, &model, &tokenizer)?,
         session,
         speculator,
@@ -73,6 +79,17 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What the model inside the program is, and how to come to a large one.
+fn introduction() -> Result<String> {
+    let real = catalogue::find("smollm3-3b")?;
+    let (address, file) = real
+        .download("Q4_K_M")
+        .ok_or_else(|| Error::Resources("models.toml has no file".into()))?;
+    Ok(format!(
+        "This is the very small model inside smolq, to try things with; for a real one, download {address} and run: smolq run {file}"
+    ))
 }
 
 /// The conversation that the model's file and the flags ask for; `None` continues texts as they are.
@@ -167,6 +184,7 @@ fn unescape(text: &str) -> String {
 /// What answers a person.
 struct Talk<'a> {
     args: &'a RunArgs,
+    sample: SampleOptions,
     chat: Option<Chat>,
     session: Session,
     speculator: Speculator,
@@ -206,7 +224,8 @@ impl Talk<'_> {
     /// Answers a message: the answer goes to stdout, the thought to a person's terminal only. A message that cannot be answered is
     /// taken back.
     fn reply(&mut self, chat: &mut Chat, message: &str) -> Result<Outcome> {
-        chat.push("user", message);
+        // What ends the last line of a file or a pipe is not said.
+        chat.push("user", message.trim_end_matches(['\n', '\r']));
         let mut reply = String::new();
         let outcome = self.say(chat, &mut reply);
         match &outcome {
@@ -253,7 +272,7 @@ impl Talk<'_> {
             stop: args.stop.clone(),
             ignore_eos: args.ignore_eos,
             special,
-            sample: args.sample(),
+            sample: self.sample.clone(),
             ..Request::default()
         };
         // Short prompts are done before a bar could be read.

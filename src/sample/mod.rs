@@ -19,6 +19,7 @@ mod random;
 use crate::error::{Error, Result};
 use filter::Candidates;
 use penalties::Penalties;
+use smolq_gguf::Metadata;
 
 pub use random::Random;
 
@@ -72,6 +73,26 @@ impl Default for SampleOptions {
 }
 
 impl SampleOptions {
+    /// The defaults, with what the makers of a model advise in its file (the keys `general.sampling.*` of llama.cpp).
+    ///
+    /// # Errors
+    /// If one of these keys holds something else than a number.
+    pub fn advised(metadata: &Metadata) -> Result<SampleOptions> {
+        let key = |name: &str| format!("general.sampling.{name}");
+        let float = |name: &str| metadata.opt_f32(&key(name));
+        let integer = |name: &str| metadata.opt_i32(&key(name));
+        let usual = SampleOptions::default();
+        Ok(SampleOptions {
+            temp: float("temp")?.unwrap_or(usual.temp),
+            top_k: integer("top_k")?.unwrap_or(usual.top_k),
+            top_p: float("top_p")?.unwrap_or(usual.top_p),
+            min_p: float("min_p")?.unwrap_or(usual.min_p),
+            repeat_last_n: integer("penalty_last_n")?.unwrap_or(usual.repeat_last_n),
+            repeat_penalty: float("penalty_repeat")?.unwrap_or(usual.repeat_penalty),
+            ..usual
+        })
+    }
+
     /// Refuses what has no meaning, naming the field. `n_vocab` bounds the ids of `logit_bias` and `forced`.
     pub fn validate(&self, n_vocab: usize) -> Result<()> {
         let refuse = |field, why: String| Err(Error::Request { field, why });
@@ -327,6 +348,27 @@ mod tests {
             seed: Some(seed),
             ..SampleOptions::default()
         }
+    }
+
+    #[test]
+    fn a_file_may_advise_some_options() {
+        let advised = |temp: smolq_gguf::Value| {
+            let mut writer = smolq_gguf::Writer::new();
+            writer.set("general.architecture", "any");
+            writer.set("general.sampling.temp", temp);
+            writer.set("general.sampling.top_k", 7i32);
+            writer.tensor("x", smolq_gguf::TensorType::F32, &[1], vec![0; 4]);
+            let gguf = smolq_gguf::Gguf::from_bytes("m", writer.to_vec().unwrap()).unwrap();
+            SampleOptions::advised(gguf.metadata())
+        };
+        let expected = SampleOptions {
+            temp: 0.25,
+            top_k: 7,
+            ..SampleOptions::default()
+        };
+        assert_eq!(advised(0.25f32.into()).unwrap(), expected);
+        let error = advised("hot".into()).unwrap_err().to_string();
+        assert!(error.contains("general.sampling.temp"), "{error}");
     }
 
     #[test]

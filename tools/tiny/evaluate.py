@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The held-out prompts, how answers are judged, and the accuracy per skill of a model in torch.
 
-    python3 tools/tiny/evaluate.py --export tests/data/tiny-heldout.json     # writes the prompts
+    python3 tools/tiny/evaluate.py --export models/tiny-heldout.json     # writes the prompts
     python3 tools/tiny/evaluate.py DIR [--show SKILL]                        # measures the model that train.py left in DIR
 """
 import argparse

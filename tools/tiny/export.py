@@ -79,6 +79,7 @@ def write(path, file, shape, weights, tokenizer):
     writer.add_rope_freq_base(shape.rope_theta)
     writer.add_rope_dimension_count(shape.head_dim)
     writer.add_vocab_size(shape.n_vocab)
+    writer.add_sampling_temp(0.0)  # so small a model knows one right answer, not many good ones
     writer.add_file_type(FILES[file])
     writer.add_quantization_version(2)
     write_tokenizer(writer, tokenizer)

@@ -138,7 +138,7 @@ impl Isa for Scalar {
             let (from, i) = (from[i / 8], i % 8);
             let pairs = u16::from_le_bytes([from[2], from[3]]);
             let nibble = from[4 + i / 2] >> (4 * (i % 2)) & 15;
-            i16::from(nibble | (pairs >> (2 * i) & 3) as u8 * 16) - 32
+            i16::from(nibble | ((pairs >> (2 * i) & 3) as u8) << 4) - 32
         })
     }
     fn scales_split6_16(self, from: &[u8; 16]) -> [i16; 16] {

@@ -1,0 +1,39 @@
+//! The model inside the program: with it a fresh build talks, thinks and calls tools without a download.
+//!
+//! It is a SmolLM3 of five million weights, trained from nothing by `tools/tiny` of the repository, and is there unless the
+//! feature `embedded-model` is off. The file is used where it lies in the program; nothing is copied.
+
+use crate::error::Result;
+use smolq_gguf::{Gguf, OpenOptions};
+use std::path::Path;
+
+/// What users call the model. A file of that name is `./tiny`.
+pub const NAME: &str = "tiny";
+
+/// Whether it is there.
+pub const AVAILABLE: bool = cfg!(feature = "embedded-model");
+
+/// Kernels read weights best from the beginning of a cache line.
+#[cfg(feature = "embedded-model")]
+#[repr(C, align(64))]
+struct Aligned<T: ?Sized>(T);
+
+#[cfg(feature = "embedded-model")]
+static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!("../models/tiny-q8_0.gguf"));
+
+/// Whether `path` means the model inside the program.
+pub fn is_named(path: &Path) -> bool {
+    AVAILABLE && path == Path::new(NAME)
+}
+
+/// Opens the model that `path` names: a file, or the model inside the program.
+///
+/// # Errors
+/// If the file cannot be read, or is no whole GGUF file.
+pub fn open(path: &Path, options: &OpenOptions) -> Result<Gguf> {
+    #[cfg(feature = "embedded-model")]
+    if is_named(path) {
+        return Ok(Gguf::from_static(NAME, &FILE.0)?);
+    }
+    Ok(Gguf::open(path, options)?)
+}
