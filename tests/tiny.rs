@@ -372,8 +372,7 @@ fn without_a_model_the_built_in_one_answers_and_says_what_it_is() {
 }
 
 #[test]
-fn without_any_argument_it_chats_line_by_line() {
-    // Not a terminal: all of standard input is one message.
+fn without_any_argument_a_piped_message_is_answered() {
     use std::io::Write;
     let mut child = smolq()
         .stdin(std::process::Stdio::piped())

@@ -386,6 +386,7 @@ impl DraftArgs {
     }
 }
 
+/// What a flag is where neither it nor the file says anything.
 fn usual() -> SampleOptions {
     SampleOptions::default()
 }

@@ -489,12 +489,13 @@ impl Isa for Scalar {
     }
 }
 
-/// Adds the products of the `i`-th 32 values, the two halves by their own scales.
+/// Of the first eight, each twice.
 #[inline(always)]
 fn each_twice(scales: [i16; 16]) -> [i16; 16] {
     from_fn(|i| scales[i / 2])
 }
 
+/// Adds the products of the `i`-th 32 values, the two halves by their own scales.
 #[inline(always)]
 fn scaled(sums: i32, products: [i32; 32], scales: [i16; 16], i: usize) -> i32 {
     let (low, high) = products.split_at(16);
