@@ -5,6 +5,7 @@ from pathlib import Path
 import jinja2
 
 import skills
+from skills.calls import AGAIN
 
 TEMPLATE = (Path(__file__).parent / "template.jinja").read_text()
 _template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(TEMPLATE)
@@ -40,29 +41,31 @@ def pieces(messages, tools, think):
     return result
 
 
-def conversation(seed, budget, names=None, inventing=0.35):
+def conversation(seed, budget, inventing=None):
     """A chat of one or several examples for training, of about `budget` characters at most: (messages, tools, think).
 
-    All examples of a chat share the mode; the first brings the system prompt and the tools.
+    All examples of a chat share the mode; the first brings the system prompt and the tools, of which more may be asked.
     """
     rng = random.Random(f"chat/{seed}")
-    names = names or list(skills.REGISTRY)
-    weights = [skills.REGISTRY[name].weight for name in names]
-    think = rng.random() < 0.5
-    messages, tools, size = [], [], 0
-    for i in range(rng.choice((1, 1, 2, 3, 4) if budget < 2000 else (1, 2, 4, 8, 12))):
-        example = skills.make(rng.choices(names, weights)[0], f"{seed}/{i}", think=think, inventing=inventing)
-        if i > 0 and (example.alone or example.tools):
+    weights = {name: skill.weight for name, skill in skills.REGISTRY.items()}
+    think, inventing, forgetful = rng.random() < 0.5, inventing or rng.choice((0.2, 0.35, 0.5, 0.75)), rng.random() < 0.2
+    messages, tools, box, size = [], [], None, 0
+    for i in range(rng.choice((1, 2, 3, 4, 5) if budget < 2000 else (1, 3, 5, 8, 12))):
+        among = AGAIN if box and rng.random() < 0.8 else weights
+        example = skills.make(rng.choices(list(among), list(among.values()))[0], f"{seed}/{i}", think=think, inventing=inventing, box=box)
+        if i > 0 and (example.alone or example.tools and not box):
             continue
         turns = example.messages + [{"role": "assistant", "content": example.reply}]
         if i > 0:
             turns = [turn for turn in turns if turn["role"] != "system"]
-        size += sum(len(turn["content"]) for turn in turns) + 90 * len(example.tools)
+        size += sum(len(turn["content"]) for turn in turns) + 90 * len(example.tools) * (i == 0)
         if i > 0 and size > budget:
             break
-        if i > 0 and think and rng.random() < 0.5:
+        if think and forgetful:
             messages = [without_thought(message) for message in messages]
-        messages, tools = messages + turns, tools or example.tools
+        messages = messages + turns
+        if i == 0:
+            tools, box = example.tools, example.box
         if example.alone:
             break
     return messages, tools, think

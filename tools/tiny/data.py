@@ -34,11 +34,11 @@ CHAT = {"chat": 1}
 # SmolLM3's three phases of pretraining (easy prose; more arithmetic and code; annealing with the rate decaying to zero), then fine-tuning in
 # both modes, with longer chats at the end.
 PHASES = [
-    Phase("prose", 0.08, 256, EASY, (1.0, 1.0), False),
-    Phase("mixed", 0.17, 256, MIXED, (1.0, 1.0), False),
-    Phase("anneal", 0.12, 512, ANNEAL, (1.0, 0.0), False),
-    Phase("tune", 0.50, 512, CHAT, (0.6, 0.15), True),
-    Phase("tune-long", 0.13, 1024, CHAT, (0.15, 0.0), True),
+    Phase("prose", 0.06, 256, EASY, (1.0, 1.0), False),
+    Phase("mixed", 0.15, 256, MIXED, (1.0, 1.0), False),
+    Phase("anneal", 0.10, 512, ANNEAL, (1.0, 0.0), False),
+    Phase("tune", 0.54, 512, CHAT, (0.5, 0.1), True),
+    Phase("tune-long", 0.15, 1024, CHAT, (0.1, 0.0), True),
 ]
 WARMUP = 0.01  # share of all tokens, at the start of the first phase and of the fine-tuning
 

@@ -24,7 +24,7 @@ SPECIALS = [("<|begin_of_text|>", True), ("<|end_of_text|>", True), ("<think>", 
 # What `tokenizer.ggml.pre = smaug-bpe` stands for.
 PRE_REGEX = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 PREFIXED = regex.compile(r"([^\r\n\p{L}\p{N}])(\p{L}+)|( )([^\s\p{L}\p{N}]+[\r\n]*)")
-SHARE_OF_PREFIXES = 0.3  # of the merges
+SHARE_OF_PREFIXES = 0.22  # of the merges
 INVENTING = 0.85  # share of invented names in the text that merges are learnt from
 
 

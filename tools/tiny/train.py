@@ -179,11 +179,11 @@ def main():
     while run.step < run.steps:
         start = time.process_time()
         phase, rate, loss = run.train_step()
-        run.seconds += (time.process_time() - start) / args.threads
+        run.seconds += (time.process_time() - start) / 2
         losses.append(loss)
         if run.step % LOG_EVERY == 0:
             log({"step": run.step, "of": run.steps, "phase": phase.name, "rate": round(rate, 4), "loss": round(sum(losses) / len(losses), 4),
-                 "seconds": round(run.seconds)})
+                 "seconds": round(run.seconds)})  # of two cores
             losses = []
         if run.step % args.measure_every == 0:
             score, _ = evaluate.measure(run.model, tokenizer, progress)

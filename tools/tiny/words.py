@@ -24,7 +24,48 @@ crossword riddle proverb dialect accent grammar thesis grade syllabus lecture se
 holiday festival parade concert museum exhibition gallery statue monument bridge tunnel harbour airport runway gate platform pier
 lighthouse glacier volcano earthquake avalanche hurricane eclipse comet orbit satellite constellation meteor spectrum isotope
 enzyme genome fossil mineral crystal alloy polymer torque pressure flow wattage bandwidth latency uptime firmware checksum
-backup firewall certificate domain mailbox newsletter survey poll petition verdict statute permit licence patent trademark""".split()
+backup firewall certificate domain mailbox newsletter survey poll petition verdict statute permit licence patent trademark
+profit revenue wage tax loan debt bond dividend share auction estate contract lease asset ledger receipt cheque bonus grant fee fine
+engine battery brake tyre gear pedal clutch fuel diesel charger antenna sensor camera printer scanner router monitor keyboard speaker
+microphone thermostat heater boiler fan pump valve pipe cable socket switch alarm doorbell curtain carpet window garage attic cellar
+garden greenhouse orchard vineyard barn stable pasture meadow forest canyon desert island lagoon reef delta creek pond spring swamp
+dentist surgeon nurse clinic hospital pharmacy ambulance allergy fever cough headache bandage vitamin protein sugar salt caffeine
+breakfast lunch dinner snack dessert salad sandwich noodle curry sauce spice pepper garlic onion carrot potato tomato cabbage spinach
+match league trophy referee coach stadium marathon sprint regatta tournament chess poker domino puzzle quiz jigsaw karaoke ballet
+opera theatre cinema movie series episode actor director script novel poem essay article column comic magazine journal diary letter
+library archive folder document file photo video album song melody rhythm chord violin guitar trumpet drum flute harp choir orchestra
+birthday wedding funeral baptism reunion picnic barbecue banquet meeting interview briefing workshop training webinar deadlock queue
+commit branch merge release build deploy server cluster database table index query cache token session cookie password username
+employer colleague manager intern recruit vacancy resume contractor supplier vendor retailer customer tenant landlord neighbour""".split()
+
+# Everyday words: what invented words are put together from, so that no piece of the vocabulary is strange to copying.
+WORDS = """able account act add after age air all animal answer any apple arm art ask away baby back bad bag ball band bank bar base basket bath
+beach bean bed bell best big bill bird bit black block blue board boat body bone book boot box boy bread bridge bright bring brother brush
+build burn bus busy butter button buy cake call camp can cap captain car card care case castle cat chain chair chance change cheap check
+cheese child church circle city class clean clear clock close cloth cloud coat coffee cold collar colour come cook cool copy corn corner
+cost count country course cover cow cross crowd cry cup current cut dance dark date day dead deal deep desk dinner dish doctor dog dollar
+door double down draw dream dress drink drive drop dry dust each ear early earth east easy edge egg else empty end enter even event every
+eye face fact fair fall family far farm fast father feel field fight fill find finger fire first fish flat floor flower fly follow food
+foot force forget form four free fresh friend front fruit full fun game gas gate get gift girl give glass goal goat gold good grass great
+green grey ground group grow guest guide hair half hall hand happy hard hat have head hear heart heat heavy help here high hill hold hole
+holiday home honey hope horse hot hour house human hungry ice idea inch ink iron jam job join jump key kick kind king kitchen kite knee
+knife know lady lake lamp land large last late laugh law lead leaf learn left leg less lesson life lift light line lion list little live
+long look lose loud love low luck lunch make man map mark market master math matter may meal mean meat member milk mind minute mirror miss
+moment money month moon more morning mother mouse mouth move much music must nail name near neck need nest never new news next nice night
+nine noise noon north nose note nothing now nurse ocean off office often oil old one only open orange other out over own page pain paint
+pair paper parent park part party pass past path pay pen pencil people person phone piano picture piece pink place plan plane plant plate
+play please point pool poor post pot power present press pretty print prize public pull push put queen quick quiet quite race rain reach
+read ready real red rest rice rich ride right ring rise river road rock roof room root rope rose round row rule run sad safe sail salt same
+sand save say school sea search season seat second see seed sell send set seven shade shake shape sharp sheep sheet shelf shine ship shirt
+shoe shop short shoulder shout show shut sick side sign silver sing sister sit six size skin sky sleep slow small smile smoke snow soap
+sock soft some son song soon sound soup south space speak speed spell spoon sport square stage stair stand star start state station stay
+step stick still stone stop store storm story street strong student study sugar summer sun sure swim system table tail take talk tall tape
+taste tea teach team tell ten tent test thank thing think three throat ticket tie tiger time tired title today toe together tomorrow tooth
+top touch towel tower town toy train travel tree trip truck true try turn twin two type uncle under use user valley value very view village
+visit voice wait walk wall want warm wash watch water wave way wear weather week weight welcome west wet wheel white wide wife wild win
+wind wine wing winter wire wish with woman wonder wood wool word work world worry write wrong yard year yellow yes young zero zoo place
+text message memory code chat tool harbour evening model baker prompt token weight question mill farmer owl duck language example string print
+rainy sunny windy merry brave lonely wise glad worried tiny village island forest moon capital number sender reader writer helper thread""".split()
 
 # Names of parameters, by what goes in.
 PLACE_KEYS = "city place location town destination municipality village site where region station spot venue".split()
@@ -68,10 +109,11 @@ def unseen(*key):
 
 
 class Fillers:
-    """Draws from one side of the split: `held_out` or not, never from the other. `inventing` is the share of invented words."""
+    """Draws from one side of the split: `held_out` or not, never from the other. `inventing` is the share of invented words,
+    `box` the tools that the chat has already."""
 
-    def __init__(self, rng, held_out, inventing=0.35):
-        self.rng, self.held_out, self.inventing = rng, held_out, inventing
+    def __init__(self, rng, held_out, inventing=0.35, box=None):
+        self.rng, self.held_out, self.inventing, self.box = rng, held_out, inventing, box
         self._lists = {}
 
     def allowed(self, *key):
@@ -93,12 +135,24 @@ class Fillers:
         return chosen
 
     def invented(self, syllables=None, capital=False):
-        """A word that means nothing."""
+        """A word that means nothing: of syllables, of two everyday words, or of pieces of some."""
         while True:
-            n = syllables or self.rng.choice((1, 2, 2, 2, 3))
-            word = "".join(self.rng.choice(ONSETS) + self.rng.choice(VOWELS) + self.rng.choice(CODAS) for _ in range(n))
+            draw = 0.0 if syllables else self.rng.random()
+            if draw < 0.5:
+                n = syllables or self.rng.choice((1, 2, 2, 2, 3))
+                word = "".join(self.rng.choice(ONSETS) + self.rng.choice(VOWELS) + self.rng.choice(CODAS) for _ in range(n))
+            elif draw < 0.75:
+                word = self.rng.choice(WORDS) + self.rng.choice(WORDS)
+            else:
+                word = "".join(self.piece() for _ in range(self.rng.choice((1, 2, 2, 3))))
             if len(word) > 2 and self.allowed(word):
                 return word.capitalize() if capital else word
+
+    def piece(self):
+        """Some letters of an everyday word."""
+        word = self.rng.choice(WORDS)
+        start = self.rng.randrange(len(word) - 1)
+        return word[start:start + self.rng.randint(2, 5)]
 
     def name(self):
         return self.invented(capital=True) if self.rng.random() < self.inventing else self.one(NAMES)

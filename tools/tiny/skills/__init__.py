@@ -17,7 +17,8 @@ class Example:
     answer: str
     thought: str  # what stands between <think> and </think> when the model is to think
     check: tuple  # (kind, expected): how an answer is judged, see `evaluate.passes`
-    tools: list = dataclasses.field(default_factory=list)
+    tools: list = dataclasses.field(default_factory=list)  # as schemas
+    box: list = None  # the same as `calls.Tool`s, of which more can be asked
     alone: bool = False  # its system prompt would change the answers to other examples
     skill: str = ""
     think: bool = False
@@ -51,10 +52,10 @@ def user(text):
     return [{"role": "user", "content": text}]
 
 
-def make(name, seed, held_out=False, think=None, inventing=0.35):
-    """The example of a skill for a seed (anything that prints)."""
+def make(name, seed, held_out=False, think=None, inventing=0.35, box=None):
+    """The example of a skill for a seed (anything that prints), with the tools `box` where it needs some."""
     rng = random.Random(f"{name}/{seed}/{held_out}")
-    example = REGISTRY[name].make(rng, Fillers(rng, held_out, inventing))
+    example = REGISTRY[name].make(rng, Fillers(rng, held_out, inventing, box))
     example.skill = name
     example.think = rng.random() < 0.5 if think is None else think
     keep = example.think and rng.random() < 0.5  # old thoughts stay in the history, or were dropped

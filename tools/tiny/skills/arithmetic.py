@@ -47,7 +47,7 @@ def sum_example(rng, a, b):
     return Example(user(rng.choice(SUM).format(a=a, b=b)), f"{a} + {b} = {a + b}.", column_sum(a, b), number(a + b))
 
 
-@skill(weight=4.0, held_out=104)
+@skill(weight=3.0, held_out=104)
 def addition(rng, fillers):
     """Two digits each."""
     return sum_example(rng, *fillers.pair(10, 99))
@@ -101,7 +101,7 @@ def word_problem(rng, fillers):
     return Example(user(f"{text} {question}"), f"{line}, so there are {total} {goods}.", f"{line.split(' = ')[0]}\n{thought}", number(total))
 
 
-@skill(weight=1.0, held_out=26, group="counting")
+@skill(weight=1.3, held_out=26, group="counting")
 def counting(rng, fillers):
     kind = rng.choice(("up", "up", "down", "next", "before", "steps"))
     if kind in ("up", "down"):
@@ -132,7 +132,7 @@ def counting(rng, fillers):
     return Example(user(text.format(a=run[0], b=run[-1])), answer + ".", thought, ("contains", [answer]))
 
 
-@skill(weight=1.0, held_out=26, group="counting")
+@skill(weight=1.3, held_out=26, group="counting")
 def count_words(rng, fillers):
     """How many of one thing stand in a list."""
     words = [fillers.invented() if rng.random() < 0.3 else rng.choice(ANIMALS + COLOURS) for _ in range(rng.randint(2, 3))]
