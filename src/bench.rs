@@ -84,7 +84,7 @@ pub struct Settings {
     pub cache_k: KvType,
     /// How values are stored.
     pub cache_v: KvType,
-    /// Threads; 0 means one for each core.
+    /// Threads; 0 means one for each fast core.
     pub threads: usize,
     /// How often a test is repeated, at least once.
     pub repetitions: usize,

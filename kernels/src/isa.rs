@@ -8,13 +8,21 @@
 //! Almost all `unsafe` of the project lives below this module: intrinsics and their entry ([`Isa::run`]), and the
 //! run-time checked sharing of buffers between the threads of a region ([`shared`]).
 
+#[cfg(target_arch = "aarch64")]
+mod arm;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
+#[cfg(target_arch = "aarch64")]
+mod i8mm;
 mod level;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 pub(crate) mod shared;
 #[cfg(target_arch = "x86_64")]
@@ -26,12 +34,18 @@ pub(crate) use avx2::Avx2;
 pub(crate) use avx512vnni::Avx512Vnni;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avxvnni::AvxVnni;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use dotprod::Dotprod;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use i8mm::I8mm;
 pub use level::Level;
 pub(crate) use level::with_isa;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
 pub(crate) use scalar::Scalar;
 
 use crate::format::{b16, b32};
-use crate::input::SmallPair;
+use crate::input::{SmallPair, TILE_TOKENS};
 use crate::panel::{Codes4, Pairs};
 use bytemuck::{Pod, Zeroable};
 
@@ -109,7 +123,7 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn lookup(self, table: &[i8; 16], index: Self::Bytes) -> Self::Bytes;
     /// The bytes, in order.
     fn to_bytes(self, a: Self::Bytes) -> [u8; 32];
-    /// Eight rows of eight 4-byte groups, transposed: group `j` of the eight rows, for each `j`.
+    /// Eight rows of eight 4-byte groups, transposed: group `j` of the eight rows, for each `j`; or as [`Isa::add_quad`] wants them.
     fn transpose(self, rows: [Self::Bytes; 8]) -> [[u8; 32]; 8];
 
     // Integer dot products: a few rows by one token, lane = position in the row.
@@ -316,6 +330,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
 
     /// Panels that meet the same tokens at once: 1, or 2 where the registers hold that many sums.
     const TILE_PANELS: usize;
+    /// Whether four tokens meet a panel at once; else two.
+    const TILE_QUAD: bool = true;
     /// Whether signed codes go into products 128 too large, as unsigned ones, because products of signed ones would be slow.
     const BIASED: bool;
     /// How many groups of four positions [`Isa::add_dots`] may add up, given the largest code: a divisor of 8, or more.
@@ -328,6 +344,24 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn add_dots(self, dots: Self::Dots, codes: &Codes4, input: [i8; 4]) -> Self::Dots;
     /// As [`Isa::add_dots`] with signed codes.
     fn add_dots_signed(self, dots: Self::Dots, codes: &Codes4, input: [i8; 4]) -> Self::Dots;
+    /// Groups of four positions that [`Isa::add_quad`] takes, 1 or 2; 0 where [`Isa::add_dots`] is as good.
+    const QUAD_GROUPS: usize = 0;
+    /// Adds the products of all codes of each row in these groups with those inputs of the four tokens from `first` on. `T` is 4.
+    /// Until [`Isa::settle`], the sums lie as the level likes.
+    fn add_quad<const T: usize>(
+        self,
+        _dots: [Self::Dots; T],
+        _codes: &[Codes4],
+        _inputs: &[[[i8; 4]; TILE_TOKENS]],
+        _first: usize,
+    ) -> [Self::Dots; T] {
+        unreachable!("a token at a time is as good")
+    }
+    /// The products of each token.
+    #[inline(always)]
+    fn settle<const T: usize>(self, dots: [Self::Dots; T]) -> [Self::Dots; T] {
+        dots
+    }
     /// Adds `dots * scale * refine`, the scale of each row being there twice. `scale * refine` fits into 16 bits.
     fn weigh(self, sums: Self::Rows, dots: Self::Dots, scales: &Pairs, refine: i32) -> Self::Rows;
     /// Adds `dots`.

@@ -6,6 +6,7 @@
 //! by its limit says how much is left to gain on this machine.
 
 use crate::dot::{STREAMS, stream_rows, tile_rows};
+use crate::input::TILE_TOKENS;
 use crate::isa::{Isa, Level, Task, with_isa};
 use crate::panel::{Codes4, TILE_ROWS};
 use crate::pool::Pool;
@@ -75,8 +76,6 @@ impl Task for Read<'_> {
 const GROUPS: usize = 64;
 /// The largest code: 4 bits, of which every level adds up the most products before it must widen them.
 const LARGEST: u8 = 15;
-/// Tokens of the largest tile that is tried.
-const MOST_TOKENS: usize = 12;
 /// Products of each thread and timing: two milliseconds at the speed of a fast core, a tenth of a second on a small board.
 const PRODUCTS: usize = 1 << 30;
 
@@ -91,22 +90,25 @@ pub fn integer_peak(pool: &Pool, level: Level) -> f64 {
         best = best
             .max(peak::<4>(pool, level, products))
             .max(peak::<8>(pool, level, products))
-            .max(peak::<MOST_TOKENS>(pool, level, products));
+            .max(peak::<12>(pool, level, products));
     }
     best
 }
 
 /// As [`integer_peak`], once and with tiles of `T` tokens.
 fn peak<const T: usize>(pool: &Pool, level: Level, products: usize) -> f64 {
-    let codes: [Codes4; GROUPS] = std::array::from_fn(|g| [[g as u8 & LARGEST; 32]; 2]);
-    let input: [[i8; 4]; MOST_TOKENS] = std::array::from_fn(|t| [t as i8; 4]);
+    let rows: Rows =
+        std::array::from_fn(|r| std::array::from_fn(|i| [(r + i) as u8 & LARGEST; 32]));
+    let input: [Tile; 2] = std::array::from_fn(|tile| {
+        [std::array::from_fn(|t| [(tile * TILE_TOKENS + t) as i8; 4]); 2]
+    });
     let each = GROUPS * 4 * TILE_ROWS * T;
     let rounds = products / each;
     // The slowest thread counts, without the time that entering a region takes.
     let slowest = Mutex::new(0.0f64);
     pool.run(|team| {
         let task = Multiply::<T> {
-            codes: &codes,
+            rows: &rows,
             input: &input,
             rounds,
         };
@@ -121,41 +123,84 @@ fn peak<const T: usize>(pool: &Pool, level: Level, products: usize) -> f64 {
     (pool.size() * rounds * each) as f64 / time.max(f64::MIN_POSITIVE)
 }
 
-/// A panel of one super-block, multiplied `rounds` times by the same tokens.
+/// The codes of a super-block of each row of a panel.
+type Rows = [[[u8; 32]; GROUPS / 8]; TILE_ROWS];
+/// The inputs of eight tokens, the same in both groups of four positions.
+type Tile = [[[i8; 4]; TILE_TOKENS]; 2];
+
+/// A panel of one super-block, multiplied `rounds` times by the same tokens, each of which has the same inputs in all groups.
 struct Multiply<'a, const T: usize> {
-    codes: &'a [Codes4; GROUPS],
-    input: &'a [[i8; 4]; MOST_TOKENS],
+    rows: &'a Rows,
+    input: &'a [Tile; 2],
     rounds: usize,
 }
 
 impl<const T: usize> Task for Multiply<'_, T> {
-    type Out = [f32; TILE_ROWS];
+    type Out = [[f32; TILE_ROWS]; T];
     #[inline(always)]
-    fn run<I: Isa>(self, isa: I) -> [f32; TILE_ROWS] {
+    fn run<I: Isa>(self, isa: I) -> [[f32; TILE_ROWS]; T] {
         let together = isa.together(false, LARGEST).min(GROUPS);
+        let mut codes = [[[0; 32]; 2]; GROUPS];
+        for (half, rows) in self.rows.as_chunks::<8>().0.iter().enumerate() {
+            for i in 0..GROUPS / 8 {
+                let mut part = [isa.splat(0); 8];
+                for (part, row) in part.iter_mut().zip(rows) {
+                    *part = isa.bytes(&row[i]);
+                }
+                for (group, lanes) in isa.transpose(part).into_iter().enumerate() {
+                    codes[8 * i + group][half] = lanes;
+                }
+            }
+        }
         let mut sums = [isa.rows(0); T];
         for _ in 0..self.rounds {
             // Nobody knows that the codes are the same each time, so no product can be kept from the time before.
-            let codes = black_box(self.codes);
-            let mut at = 0;
-            while at < GROUPS {
-                let mut dots = [isa.dots(); T];
-                for codes in &codes[at..at + together] {
-                    for t in 0..T {
-                        dots[t] = isa.add_dots(dots[t], codes, self.input[t]);
-                    }
-                }
+            let codes = black_box(&codes);
+            for codes in codes.chunks_exact(together) {
+                let dots = if I::QUAD_GROUPS > 0 {
+                    self.by_quads(isa, codes)
+                } else {
+                    self.by_tokens(isa, codes)
+                };
                 for t in 0..T {
                     sums[t] = isa.gather(sums[t], dots[t]);
                 }
-                at += together;
             }
         }
-        let mut all = isa.rows_to_wide(sums[0]);
-        for sums in &sums[1..] {
-            all = isa.add(all, isa.rows_to_wide(*sums));
+        let mut out = [[0.0; TILE_ROWS]; T];
+        for t in 0..T {
+            out[t] = isa.wide_array(isa.rows_to_wide(sums[t]));
         }
-        isa.wide_array(all)
+        out
+    }
+}
+
+impl<const T: usize> Multiply<'_, T> {
+    #[inline(always)]
+    fn by_tokens<I: Isa>(&self, isa: I, codes: &[Codes4]) -> [I::Dots; T] {
+        let mut dots = [isa.dots(); T];
+        for codes in codes {
+            for t in 0..T {
+                let input = self.input[t / TILE_TOKENS][0][t % TILE_TOKENS];
+                dots[t] = isa.add_dots(dots[t], codes, input);
+            }
+        }
+        dots
+    }
+
+    #[inline(always)]
+    fn by_quads<I: Isa>(&self, isa: I, codes: &[Codes4]) -> [I::Dots; T] {
+        let mut dots = [isa.dots(); T];
+        for codes in codes.chunks_exact(I::QUAD_GROUPS) {
+            for (i, dots) in dots.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                let (tile, first) = (4 * i / TILE_TOKENS, 4 * i % TILE_TOKENS);
+                *dots = isa.add_quad(*dots, codes, &self.input[tile], first);
+            }
+        }
+        for dots in dots.as_chunks_mut::<4>().0 {
+            *dots = isa.settle(*dots);
+        }
+        dots
     }
 }
 
@@ -181,21 +226,23 @@ mod tests {
 
     #[test]
     fn every_level_multiplies_the_same() {
-        let codes: [Codes4; GROUPS] = std::array::from_fn(|g| {
-            std::array::from_fn(|h| std::array::from_fn(|i| ((g + h + i) % 16) as u8))
+        let rows: Rows = std::array::from_fn(|r| {
+            std::array::from_fn(|i| std::array::from_fn(|j| ((r + i + j) % 16) as u8))
         });
-        let input: [[i8; 4]; MOST_TOKENS] =
-            std::array::from_fn(|t| std::array::from_fn(|i| (t as i8 - 6) * (i as i8 + 1)));
+        let input: [Tile; 2] = std::array::from_fn(|tile| {
+            [std::array::from_fn(|t| std::array::from_fn(|i| (t + 8 * tile) as i8 * (i as i8 - 1)));
+                2]
+        });
         let sums = |level: Level| {
-            let task = Multiply::<8> {
-                codes: &codes,
+            let task = Multiply::<12> {
+                rows: &rows,
                 input: &input,
                 rounds: 3,
             };
             with_isa!(level, isa => isa.run(task))
         };
         let expected = sums(Level::Scalar);
-        assert!(expected.iter().any(|&sum| sum != 0.0));
+        assert!(expected.iter().flatten().any(|&sum| sum != 0.0));
         for level in Level::available() {
             assert_eq!(sums(level), expected, "{level}");
         }

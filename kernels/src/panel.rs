@@ -168,8 +168,18 @@ impl SuperPanel {
                 let mut at = 0;
                 while at < groups {
                     let mut dots = [[isa.dots(); T]; R];
-                    for g in at..at + together {
-                        let g = sub * groups + g;
+                    let from = sub * groups + at;
+                    if quads::<I, T>() {
+                        for r in 0..R {
+                            let (codes, x) = (&p[r].codes[from..], &x.qs[from..]);
+                            dots[r] = add_quads(isa, dots[r], &codes[..together], x, first);
+                        }
+                    }
+                    for g in if quads::<I, T>() {
+                        0..0
+                    } else {
+                        from..from + together
+                    } {
                         for t in 0..T {
                             let four = x.qs[g][first + t];
                             for r in 0..R {
@@ -208,6 +218,27 @@ impl SuperPanel {
             }
         }
     }
+}
+
+/// Whether tokens meet the codes four at a time.
+const fn quads<I: Isa, const T: usize>() -> bool {
+    I::QUAD_GROUPS > 0 && T == 4
+}
+
+/// Adds the products of all of `codes` with the inputs of the four tokens from `first` on.
+#[inline(always)]
+fn add_quads<I: Isa, const T: usize>(
+    isa: I,
+    mut dots: [I::Dots; T],
+    codes: &[Codes4],
+    x: &[[[i8; 4]; TILE_TOKENS]],
+    first: usize,
+) -> [I::Dots; T] {
+    let groups = I::QUAD_GROUPS;
+    for (codes, x) in codes.chunks_exact(groups).zip(x.chunks_exact(groups)) {
+        dots = isa.add_quad(dots, codes, x, first);
+    }
+    isa.settle(dots)
 }
 
 /// Adds `pairs . sums of the inputs`: one term for each sub-block.
@@ -305,7 +336,17 @@ impl SmallPanel {
             let mut at = 0;
             while at < 8 {
                 let mut dots = [[isa.dots(); T]; R];
-                for g in at..at + together {
+                if quads::<I, T>() {
+                    for r in 0..R {
+                        let (codes, x) = (&p[r].codes[at..], &x.qs[at..]);
+                        dots[r] = add_quads(isa, dots[r], &codes[..together], x, first);
+                    }
+                }
+                for g in if quads::<I, T>() {
+                    0..0
+                } else {
+                    at..at + together
+                } {
                     for t in 0..T {
                         let four = x.qs[g][first + t];
                         for r in 0..R {
@@ -398,9 +439,14 @@ macro_rules! walk {
                     }
                     let x = &inputs[tile * per_row..][stretch.clone()];
                     let real = TILE_TOKENS.min(tokens - tile * TILE_TOKENS);
-                    const TOKENS: usize = TILE_TOKENS / 2;
-                    for from in (0..real).step_by(TOKENS) {
-                        $Panel::multiply::<I, $F, $R, TOKENS>(panel, $isa, x, from, acc);
+                    if I::TILE_QUAD {
+                        for from in (0..real).step_by(4) {
+                            $Panel::multiply::<I, $F, $R, 4>(panel, $isa, x, from, acc);
+                        }
+                    } else {
+                        for from in (0..real).step_by(2) {
+                            $Panel::multiply::<I, $F, $R, 2>(panel, $isa, x, from, acc);
+                        }
                     }
                 }
             }

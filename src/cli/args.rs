@@ -189,7 +189,7 @@ pub(super) struct CacheArgs {
 /// `--threads`.
 #[derive(Debug, Args)]
 pub(super) struct ThreadArgs {
-    /// Threads; 0 is one for each core
+    /// Threads; 0 is one for each fast core (see `smolq cpu`)
     #[arg(
         short,
         long,

@@ -136,7 +136,7 @@ struct TestArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Settings; of several, each is tried")]
 struct SettingArgs {
-    /// Threads; 0 is one for each core
+    /// Threads; 0 is one for each fast core
     #[arg(
         short,
         long,

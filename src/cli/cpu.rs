@@ -16,10 +16,16 @@ pub(super) fn run() -> Result<()> {
         "cpu:      {}",
         machine::cpu_name().unwrap_or_else(|| "unknown".to_owned())
     ));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    line(format!(
-        "threads:  {threads} (cores that this process may use)"
-    ));
+    let cores = machine::Cores::here();
+    let why = match (cores.capacities.first(), cores.capacities.last()) {
+        (Some(most), Some(least)) => format!(
+            "{} of {} cores are fast: the kernel gives them capacities of {most} to {least}; -t takes more or fewer",
+            cores.fast(),
+            cores.capacities.len()
+        ),
+        _ => "cores that this process may use".to_owned(),
+    };
+    line(format!("threads:  {} ({why})", cores.threads()));
     line("levels:".to_owned());
     for &level in Level::ALL {
         let features = level.features();
@@ -31,7 +37,7 @@ pub(super) fn run() -> Result<()> {
             (false, _) => format!("this CPU lacks {}", lacking.join(", ")),
         };
         line(format!(
-            "  {} {:<8} {why}",
+            "  {} {:<12} {why}",
             if level == chosen { '*' } else { ' ' },
             level.name()
         ));

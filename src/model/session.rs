@@ -5,6 +5,7 @@ use super::cache::{Cache, KvType};
 use super::forward::{Scratch, forward};
 use super::profile::{Profile, Recorder};
 use crate::error::{Error, Result};
+use crate::machine::Cores;
 use smolq_kernels::Pool;
 use smolq_kernels::Ref;
 use std::ops::{Deref, Range};
@@ -24,7 +25,7 @@ pub struct SessionOptions {
     pub cache_v: KvType,
     /// Tokens of a prompt that go into one pass.
     pub n_ubatch: usize,
-    /// Threads; 0 means one for each core.
+    /// Threads; 0 means one for each fast core.
     pub threads: usize,
 }
 
@@ -113,7 +114,11 @@ impl Session {
             });
         }
         let cache = Cache::new(model.config(), n_ctx, options.cache_k, options.cache_v)?;
-        let pool = Pool::new(options.threads).map_err(Error::Resources)?;
+        let threads = match options.threads {
+            0 => Cores::here().threads(),
+            threads => threads,
+        };
+        let pool = Pool::new(threads).map_err(Error::Resources)?;
         let scratch = Scratch::new(&model, pool.size(), 1, 1).map_err(Error::Resources)?;
         Ok(Session {
             model,

@@ -52,6 +52,13 @@ macro_rules! detected {
     };
 }
 
+#[cfg(target_arch = "aarch64")]
+macro_rules! detected {
+    ($feature:tt) => {
+        std::arch::is_aarch64_feature_detected!($feature)
+    };
+}
+
 levels! { ($)
     Scalar "scalar" [] crate::isa::Scalar;
     #[cfg(target_arch = "x86_64")]
@@ -60,6 +67,12 @@ levels! { ($)
     AvxVnni "avxvnni" ["avx2", "fma", "f16c", "avxvnni"] crate::isa::AvxVnni::new().expect("the level was checked when it was chosen");
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni "avx512vnni" ["avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"] crate::isa::Avx512Vnni::new().expect("the level was checked when it was chosen");
+    #[cfg(target_arch = "aarch64")]
+    Neon "neon" ["neon"] crate::isa::Neon::new().expect("the level was checked when it was chosen");
+    #[cfg(target_arch = "aarch64")]
+    NeonDotprod "neon-dotprod" ["neon", "dotprod"] crate::isa::Dotprod::new().expect("the level was checked when it was chosen");
+    #[cfg(target_arch = "aarch64")]
+    NeonI8mm "neon-i8mm" ["neon", "dotprod", "i8mm"] crate::isa::I8mm::new().expect("the level was checked when it was chosen");
 }
 
 impl Level {

@@ -1,0 +1,966 @@
+//! What the ARM levels share: loads and stores, the verbs on bytes, shorts and floats. Registers have 128 bits, so that a
+//! vector of 32 bytes is two of them and 16 floats are four. A level's file takes them by macro into its own `impl Isa`,
+//! beside the dot products, in which the levels differ.
+//!
+//! Signed and unsigned codes are the same to all of them: the dot products of ARM take signed bytes, and no unsigned code is
+//! above 127.
+
+#![allow(unsafe_code, reason = "the intrinsics of the levels")]
+
+use crate::input::TILE_TOKENS;
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+/// Intrinsics without memory operands, which are unsafe only because of the features they need.
+macro_rules! v {
+    ($e:expr) => {
+        // SAFETY: the token of an ARM level exists only where the CPU has the level's features, and no operand is a pointer.
+        unsafe { $e }
+    };
+}
+pub(super) use v;
+
+/// Loads 16 bytes.
+#[inline(always)]
+pub(super) fn load(from: &[u8; 16]) -> uint8x16_t {
+    // SAFETY: `from` is 16 readable bytes; the load needs no alignment; callers hold the token.
+    unsafe { vld1q_u8(from.as_ptr()) }
+}
+
+/// Loads 32 bytes.
+#[inline(always)]
+pub(super) fn load2<T: bytemuck::Pod>(from: &[T]) -> [uint8x16_t; 2] {
+    let halves: &[[u8; 16]; 2] = bytemuck::cast_slice(from).try_into().expect("32 bytes");
+    [load(&halves[0]), load(&halves[1])]
+}
+
+/// Loads 64 bytes.
+#[inline(always)]
+pub(super) fn load4<T: bytemuck::Pod>(from: &[T]) -> [uint8x16_t; 4] {
+    let quarters: &[[u8; 16]; 4] = bytemuck::cast_slice(from).try_into().expect("64 bytes");
+    [
+        load(&quarters[0]),
+        load(&quarters[1]),
+        load(&quarters[2]),
+        load(&quarters[3]),
+    ]
+}
+
+/// The inputs of four tokens, from the `first` of a tile on.
+#[inline(always)]
+pub(super) fn four_tokens(tile: &[[i8; 4]; TILE_TOKENS], first: usize) -> uint8x16_t {
+    let four: &[[i8; 4]; 4] = tile[first..first + 4].try_into().expect("four tokens");
+    load(bytemuck::cast_ref(four))
+}
+
+/// Stores 16 bytes.
+#[inline(always)]
+pub(super) fn store(a: uint8x16_t, to: &mut [u8; 16]) {
+    // SAFETY: `to` is 16 writable bytes; the store needs no alignment; callers hold the token.
+    unsafe { vst1q_u8(to.as_mut_ptr(), a) }
+}
+
+/// Loads four floats.
+#[inline(always)]
+pub(super) fn load_f32(from: &[f32; 4]) -> float32x4_t {
+    // SAFETY: `from` is four readable floats; the load needs no alignment; callers hold the token.
+    unsafe { vld1q_f32(from.as_ptr()) }
+}
+
+/// Stores four floats.
+#[inline(always)]
+pub(super) fn store_f32(a: float32x4_t, to: &mut [f32; 4]) {
+    // SAFETY: `to` is four writable floats; the store needs no alignment; callers hold the token.
+    unsafe { vst1q_f32(to.as_mut_ptr(), a) }
+}
+
+/// Loads eight half-precision numbers as floats.
+#[inline(always)]
+pub(super) fn load_f16(from: &[u16; 8]) -> [float32x4_t; 2] {
+    let halves: &[[u8; 8]; 2] = bytemuck::cast_ref(from);
+    // SAFETY: each half is eight readable bytes; the loads need no alignment; callers hold the token.
+    unsafe {
+        let load = |half: &[u8; 8]| vreinterpret_f16_u8(vld1_u8(half.as_ptr()));
+        [
+            vcvt_f32_f16(load(&halves[0])),
+            vcvt_f32_f16(load(&halves[1])),
+        ]
+    }
+}
+
+/// Asks the cache for the line `ahead` bytes after `at`.
+#[inline(always)]
+pub(super) fn prefetch<T>(at: &T, ahead: usize) {
+    let line = std::ptr::from_ref(at).cast::<u8>().wrapping_add(ahead);
+    // SAFETY: a prefetch never faults, whatever the address, and changes no memory.
+    unsafe {
+        asm!("prfm pldl1keep, [{line}]", line = in(reg) line, options(nostack, preserves_flags, readonly));
+    }
+}
+
+/// Each byte shifted left by `n`, to the right where negative.
+#[inline(always)]
+pub(super) fn shift(a: uint8x16_t, n: i32) -> uint8x16_t {
+    v!(vshlq_u8(a, vdupq_n_s8(n as i8)))
+}
+
+/// Signed bytes.
+#[inline(always)]
+pub(super) fn signed(a: uint8x16_t) -> int8x16_t {
+    v!(vreinterpretq_s8_u8(a))
+}
+
+/// Four rows of four 32-bit lanes, transposed.
+#[inline(always)]
+pub(super) fn transpose4(r: [uint32x4_t; 4]) -> [uint32x4_t; 4] {
+    v!({
+        let (a, b) = (vtrn1q_u32(r[0], r[1]), vtrn2q_u32(r[0], r[1]));
+        let (c, d) = (vtrn1q_u32(r[2], r[3]), vtrn2q_u32(r[2], r[3]));
+        let low = |a, c| {
+            vreinterpretq_u32_u64(vtrn1q_u64(
+                vreinterpretq_u64_u32(a),
+                vreinterpretq_u64_u32(c),
+            ))
+        };
+        let high = |a, c| {
+            vreinterpretq_u32_u64(vtrn2q_u64(
+                vreinterpretq_u64_u32(a),
+                vreinterpretq_u64_u32(c),
+            ))
+        };
+        [low(a, c), low(b, d), high(a, c), high(b, d)]
+    })
+}
+
+/// Eight rows of eight 32-bit lanes, transposed.
+#[inline(always)]
+pub(super) fn transpose8(r: [[uint8x16_t; 2]; 8]) -> [[uint8x16_t; 2]; 8] {
+    let mut out = r;
+    for (half, rows) in [0, 4].into_iter().enumerate() {
+        for part in 0..2 {
+            let mut four = [v!(vdupq_n_u32(0)); 4];
+            for i in 0..4 {
+                four[i] = v!(vreinterpretq_u32_u8(r[rows + i][part]));
+            }
+            for (i, lanes) in transpose4(four).into_iter().enumerate() {
+                out[4 * part + i][half] = v!(vreinterpretq_u8_u32(lanes));
+            }
+        }
+    }
+    out
+}
+
+/// Eight rows of eight 4-byte groups as bytes: those of all rows for each group.
+#[inline(always)]
+pub(super) fn lanes(rows: [[uint8x16_t; 2]; 8]) -> [[u8; 32]; 8] {
+    let mut out = [[[0; 16]; 2]; 8];
+    for (lanes, out) in transpose8(rows).into_iter().zip(&mut out) {
+        store(lanes[0], &mut out[0]);
+        store(lanes[1], &mut out[1]);
+    }
+    bytemuck::cast(out)
+}
+
+/// The totals of four vectors.
+#[inline(always)]
+pub(super) fn totals4(r: [int32x4_t; 4]) -> int32x4_t {
+    v!(vpaddq_s32(vpaddq_s32(r[0], r[1]), vpaddq_s32(r[2], r[3])))
+}
+
+/// Folds 16 lanes by the tree as far as four: lanes `j`, `j + 8`, then `j`, `j + 4`.
+#[inline(always)]
+pub(super) fn fold4(
+    a: [float32x4_t; 4],
+    f: impl Fn(float32x4_t, float32x4_t) -> float32x4_t,
+) -> float32x4_t {
+    f(f(a[0], a[2]), f(a[1], a[3]))
+}
+
+/// Four vectors by the tree, lane = vector.
+#[inline(always)]
+pub(super) fn folds4(
+    a: [[float32x4_t; 4]; 4],
+    f: impl Fn(float32x4_t, float32x4_t) -> float32x4_t + Copy,
+) -> float32x4_t {
+    let two = |a, b| {
+        let (a, b) = (fold4(a, f), fold4(b, f));
+        v!({
+            let (a, b) = (vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b));
+            f(
+                vreinterpretq_f32_f64(vtrn1q_f64(a, b)),
+                vreinterpretq_f32_f64(vtrn2q_f64(a, b)),
+            )
+        })
+    };
+    let (low, high) = (two(a[0], a[1]), two(a[2], a[3]));
+    v!(f(vuzp1q_f32(low, high), vuzp2q_f32(low, high)))
+}
+
+/// `a` where `a > b`, else `b`.
+#[inline(always)]
+pub(super) fn larger(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    v!(vbslq_f32(vcgtq_f32(a, b), a, b))
+}
+
+/// Scales of four rows, each of which is there twice as a short, as integers of 32 bits.
+#[inline(always)]
+pub(super) fn scales(pairs: uint8x16_t) -> int32x4_t {
+    v!(vshrq_n_s32::<16>(vreinterpretq_s32_u8(pairs)))
+}
+
+/// Verbs on bytes, shorts and small vectors of floats, and entry to the level.
+macro_rules! bytes_128 {
+    ($features:literal) => {
+        type Bytes = [uint8x16_t; 2];
+        type Shorts = [int16x8_t; 2];
+        type Sums = int32x4_t;
+        type Quad = float32x4_t;
+        type Bytes2 = [uint8x16_t; 4];
+        type Sums2 = int32x4_t;
+        /// Two lanes for each block.
+        type PairSums = int32x4_t;
+        type Octet = [float32x4_t; 2];
+
+        #[inline]
+        fn run<T: Task>(self, task: T) -> T::Out {
+            #[target_feature(enable = $features)]
+            fn entry<I: Isa, T: Task>(isa: I, task: T) -> T::Out {
+                task.run(isa)
+            }
+            // SAFETY: the token proves the features.
+            unsafe { entry(self, task) }
+        }
+
+        #[inline(always)]
+        fn prefetch<T>(self, at: &T, ahead: usize) {
+            prefetch(at, ahead);
+        }
+
+        #[inline(always)]
+        fn words(self, w: [u64; 4]) -> [uint8x16_t; 2] {
+            let two = |a, b| {
+                v!(vreinterpretq_u8_u64(vcombine_u64(
+                    vcreate_u64(a),
+                    vcreate_u64(b)
+                )))
+            };
+            [two(w[0], w[1]), two(w[2], w[3])]
+        }
+        #[inline(always)]
+        fn bytes(self, from: &[u8; 32]) -> [uint8x16_t; 2] {
+            load2(from)
+        }
+        #[inline(always)]
+        fn nibbles(self, from: &[u8; 16]) -> [uint8x16_t; 2] {
+            let packed = load(from);
+            v!([vandq_u8(packed, vdupq_n_u8(15)), vshrq_n_u8::<4>(packed)])
+        }
+        #[inline(always)]
+        fn twice(self, from: &[u8; 16]) -> [uint8x16_t; 2] {
+            [load(from); 2]
+        }
+        #[inline(always)]
+        fn splat(self, byte: u8) -> [uint8x16_t; 2] {
+            v!([vdupq_n_u8(byte); 2])
+        }
+        #[inline(always)]
+        fn bits(self, bits: u32) -> [uint8x16_t; 2] {
+            // Byte j gets byte j / 8 of `bits`, then is tested for bit j % 8.
+            const PICK: [[u8; 16]; 2] = [
+                [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1],
+                [2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3],
+            ];
+            v!({
+                let bits = vreinterpretq_u8_u32(vdupq_n_u32(bits));
+                let bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
+                [
+                    vtstq_u8(vqtbl1q_u8(bits, load(&PICK[0])), bit),
+                    vtstq_u8(vqtbl1q_u8(bits, load(&PICK[1])), bit),
+                ]
+            })
+        }
+        #[inline(always)]
+        fn and(self, a: [uint8x16_t; 2], b: [uint8x16_t; 2]) -> [uint8x16_t; 2] {
+            v!([vandq_u8(a[0], b[0]), vandq_u8(a[1], b[1])])
+        }
+        #[inline(always)]
+        fn or(self, a: [uint8x16_t; 2], b: [uint8x16_t; 2]) -> [uint8x16_t; 2] {
+            v!([vorrq_u8(a[0], b[0]), vorrq_u8(a[1], b[1])])
+        }
+        #[inline(always)]
+        fn shr<const N: i32>(self, a: [uint8x16_t; 2]) -> [uint8x16_t; 2] {
+            [shift(a[0], -N), shift(a[1], -N)]
+        }
+        #[inline(always)]
+        fn shl<const N: i32>(self, a: [uint8x16_t; 2]) -> [uint8x16_t; 2] {
+            [shift(a[0], N), shift(a[1], N)]
+        }
+        #[inline(always)]
+        fn sub(self, a: [uint8x16_t; 2], b: [uint8x16_t; 2]) -> [uint8x16_t; 2] {
+            v!([vsubq_u8(a[0], b[0]), vsubq_u8(a[1], b[1])])
+        }
+        #[inline(always)]
+        fn lookup(self, table: &[i8; 16], index: [uint8x16_t; 2]) -> [uint8x16_t; 2] {
+            let table = load(bytemuck::cast_ref(table));
+            v!([vqtbl1q_u8(table, index[0]), vqtbl1q_u8(table, index[1])])
+        }
+        #[inline(always)]
+        fn to_bytes(self, a: [uint8x16_t; 2]) -> [u8; 32] {
+            let mut out = [[0; 16]; 2];
+            store(a[0], &mut out[0]);
+            store(a[1], &mut out[1]);
+            bytemuck::cast(out)
+        }
+
+        #[inline(always)]
+        fn shorts(self, from: &[i16; 16]) -> [int16x8_t; 2] {
+            let [a, b] = load2(from);
+            v!([vreinterpretq_s16_u8(a), vreinterpretq_s16_u8(b)])
+        }
+        #[inline(always)]
+        fn widened(self, from: &[i8; 16]) -> [int16x8_t; 2] {
+            self.low_shorts([load(bytemuck::cast_ref(from)); 2])
+        }
+        #[inline(always)]
+        fn widened_words(self, from: [u64; 2]) -> [int16x8_t; 2] {
+            self.low_shorts(self.words([from[0], from[1], 0, 0]))
+        }
+        #[inline(always)]
+        fn doubled(self, from: u64) -> [int16x8_t; 2] {
+            v!({
+                let eight = vcreate_u8(from);
+                self.low_shorts([vcombine_u8(vzip1_u8(eight, eight), vzip2_u8(eight, eight)); 2])
+            })
+        }
+        #[inline(always)]
+        fn doubled_halves(self, [a, b]: [u64; 2]) -> [[int16x8_t; 2]; 2] {
+            [
+                self.doubled(a & 0xffff_ffff | b << 32),
+                self.doubled(a >> 32 | b >> 32 << 32),
+            ]
+        }
+        #[inline(always)]
+        fn scales6(self, from: [&[u8; 16]; 2]) -> [[int16x8_t; 2]; 2] {
+            let zero = v!(vdupq_n_s16(0));
+            let (mut scales, mut mins) = ([zero; 2], [zero; 2]);
+            for (b, from) in from.into_iter().enumerate() {
+                v!({
+                    // Something else, then three words: low six bits in the first two, and pieces of the others.
+                    let words = load(from);
+                    let first = vandq_u8(words, vdupq_n_u8(0x3f));
+                    let tops = vandq_u8(vshrq_n_u8::<2>(words), vdupq_n_u8(0x30));
+                    let last =
+                        vreinterpretq_u8_u32(vdupq_laneq_u32::<3>(vreinterpretq_u32_u8(words)));
+                    let down = vcombine_s8(vdup_n_s8(0), vdup_n_s8(-4));
+                    let last = vandq_u8(vshlq_u8(last, down), vdupq_n_u8(15));
+                    let last = vorrq_u8(last, tops);
+                    let (first, last) = (vreinterpretq_u32_u8(first), vreinterpretq_u32_u8(last));
+                    let scale = vreinterpretq_u8_u32(vzip1q_u32(first, last));
+                    let min = vreinterpretq_u8_u32(vzip2q_u32(first, last));
+                    scales[b] = vreinterpretq_s16_u16(vmovl_high_u8(scale));
+                    mins[b] = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(min)));
+                });
+            }
+            [scales, mins]
+        }
+        #[inline(always)]
+        fn scales_split6(self, from: [&[u8; 16]; 2]) -> [int16x8_t; 2] {
+            const NIBBLES: [u8; 8] = [4, 4, 5, 5, 6, 6, 7, 7];
+            const PAIRS: [u8; 8] = [2, 2, 2, 2, 3, 3, 3, 3];
+            let mut out = [v!(vdupq_n_s16(0)); 2];
+            for (out, from) in out.iter_mut().zip(from) {
+                v!({
+                    let words = load(from);
+                    let eight = |bytes: [u8; 8]| vcreate_u8(u64::from_le_bytes(bytes));
+                    let down =
+                        |bits: [i8; 8]| vcreate_s8(u64::from_le_bytes(bits.map(|n| -n as u8)));
+                    let nibbles = vqtbl1_u8(words, eight(NIBBLES));
+                    let nibbles = vshl_u8(nibbles, down([0, 4, 0, 4, 0, 4, 0, 4]));
+                    let pairs = vqtbl1_u8(words, eight(PAIRS));
+                    let pairs = vshl_u8(pairs, down([0, 2, 4, 6, 0, 2, 4, 6]));
+                    let six = vorr_u8(
+                        vand_u8(nibbles, vdup_n_u8(15)),
+                        vshl_n_u8::<4>(vand_u8(pairs, vdup_n_u8(3))),
+                    );
+                    *out = vmovl_s8(vreinterpret_s8_u8(vsub_u8(six, vdup_n_u8(32))));
+                });
+            }
+            out
+        }
+        #[inline(always)]
+        fn scales_split6_16(self, from: &[u8; 16]) -> [int16x8_t; 2] {
+            const NIBBLES: [u8; 16] = [2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9];
+            const PAIRS: [u8; 16] = [
+                10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13,
+            ];
+            const NIBBLE_BITS: [i8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, -4, -4, -4, -4, -4, -4, -4, -4];
+            const PAIR_BITS: [i8; 16] =
+                [0, 0, 0, 0, -2, -2, -2, -2, -4, -4, -4, -4, -6, -6, -6, -6];
+            v!({
+                let bytes = load(from);
+                let by = |bits: &[i8; 16]| signed(load(bytemuck::cast_ref(bits)));
+                let nibbles = vshlq_u8(vqtbl1q_u8(bytes, load(&NIBBLES)), by(&NIBBLE_BITS));
+                let pairs = vshlq_u8(vqtbl1q_u8(bytes, load(&PAIRS)), by(&PAIR_BITS));
+                let six = vorrq_u8(
+                    vandq_u8(nibbles, vdupq_n_u8(15)),
+                    vshlq_n_u8::<4>(vandq_u8(pairs, vdupq_n_u8(3))),
+                );
+                self.low_shorts([vsubq_u8(six, vdupq_n_u8(32)); 2])
+            })
+        }
+        #[inline(always)]
+        fn eight_twice(self, from: &[i16; 8]) -> [int16x8_t; 2] {
+            v!([vreinterpretq_s16_u8(load(bytemuck::cast_ref(from))); 2])
+        }
+        #[inline(always)]
+        fn halves_twice(self, a: [int16x8_t; 2]) -> [[int16x8_t; 2]; 2] {
+            [[a[0]; 2], [a[1]; 2]]
+        }
+        #[inline(always)]
+        fn low_shorts(self, a: [uint8x16_t; 2]) -> [int16x8_t; 2] {
+            v!([
+                vmovl_s8(vget_low_s8(signed(a[0]))),
+                vmovl_high_s8(signed(a[0]))
+            ])
+        }
+        #[inline(always)]
+        fn high_shorts(self, a: [uint8x16_t; 2]) -> [int16x8_t; 2] {
+            self.low_shorts([a[1]; 2])
+        }
+        #[inline(always)]
+        fn put_shorts(self, a: [int16x8_t; 2], to: &mut [i16; 16]) {
+            let halves: &mut [[u8; 16]; 2] = bytemuck::cast_mut(to);
+            store(v!(vreinterpretq_u8_s16(a[0])), &mut halves[0]);
+            store(v!(vreinterpretq_u8_s16(a[1])), &mut halves[1]);
+        }
+        #[inline(always)]
+        fn transpose_shorts(self, rows: [[int16x8_t; 2]; 8]) -> [[int16x8_t; 2]; 8] {
+            let mut bytes = [self.splat(0); 8];
+            for (to, row) in bytes.iter_mut().zip(rows) {
+                *to = v!([vreinterpretq_u8_s16(row[0]), vreinterpretq_u8_s16(row[1])]);
+            }
+            let mut out = rows;
+            for (out, lanes) in out.iter_mut().zip(transpose8(bytes)) {
+                *out = v!([
+                    vreinterpretq_s16_u8(lanes[0]),
+                    vreinterpretq_s16_u8(lanes[1])
+                ]);
+            }
+            out
+        }
+        #[inline(always)]
+        fn alternate(self, a: [int16x8_t; 2], b: [int16x8_t; 2]) -> [int16x8_t; 2] {
+            v!({
+                let even = vreinterpretq_u16_u32(vdupq_n_u32(0xffff));
+                [vbslq_s16(even, a[0], b[0]), vbslq_s16(even, a[1], b[1])]
+            })
+        }
+        #[inline(always)]
+        fn each_twice(self, a: [int16x8_t; 2]) -> [[int16x8_t; 2]; 2] {
+            v!([
+                [vtrn1q_s16(a[0], a[0]), vtrn1q_s16(a[1], a[1])],
+                [vtrn2q_s16(a[0], a[0]), vtrn2q_s16(a[1], a[1])]
+            ])
+        }
+        #[inline(always)]
+        fn splat_short(self, value: i16) -> [int16x8_t; 2] {
+            v!([vdupq_n_s16(value); 2])
+        }
+        #[inline(always)]
+        fn mul_shorts(self, a: [int16x8_t; 2], b: [int16x8_t; 2]) -> [int16x8_t; 2] {
+            v!([vmulq_s16(a[0], b[0]), vmulq_s16(a[1], b[1])])
+        }
+        #[inline(always)]
+        fn sums(self, total: i32) -> int32x4_t {
+            v!(vsetq_lane_s32::<0>(total, vdupq_n_s32(0)))
+        }
+        #[inline(always)]
+        fn mac_shorts(self, sums: int32x4_t, a: [int16x8_t; 2], b: [int16x8_t; 2]) -> int32x4_t {
+            let mut sums = sums;
+            for i in 0..2 {
+                sums = v!(vmlal_high_s16(
+                    vmlal_s16(sums, vget_low_s16(a[i]), vget_low_s16(b[i])),
+                    a[i],
+                    b[i]
+                ));
+            }
+            sums
+        }
+        #[inline(always)]
+        fn dot_signed(
+            self,
+            sums: int32x4_t,
+            codes: [uint8x16_t; 2],
+            input: &[i8; 32],
+        ) -> int32x4_t {
+            self.dot(sums, codes, input)
+        }
+        #[inline(always)]
+        fn totals(self, rows: [int32x4_t; 4]) -> float32x4_t {
+            v!(vcvtq_f32_s32(totals4(rows)))
+        }
+        #[inline(always)]
+        fn dot_eights(self, rows: [[int16x8_t; 2]; 2], by: [int16x8_t; 2]) -> float32x4_t {
+            let mut sums = [v!(vdupq_n_s32(0)); 4];
+            for r in 0..4 {
+                let row = rows[r / 2][r % 2];
+                sums[r] = v!(vmlal_high_s16(
+                    vmull_s16(vget_low_s16(row), vget_low_s16(by[0])),
+                    row,
+                    by[0]
+                ));
+            }
+            self.totals(sums)
+        }
+
+        #[inline(always)]
+        fn join(self, a: [uint8x16_t; 2], b: [uint8x16_t; 2]) -> [uint8x16_t; 4] {
+            [a[0], a[1], b[0], b[1]]
+        }
+        #[inline(always)]
+        fn bytes2(self, from: &[u8; 64]) -> [uint8x16_t; 4] {
+            load4(from)
+        }
+        #[inline(always)]
+        fn nibbles2(self, from: &[u8; 32]) -> [uint8x16_t; 4] {
+            let [a, b] = load2(from);
+            v!([
+                vandq_u8(a, vdupq_n_u8(15)),
+                vandq_u8(b, vdupq_n_u8(15)),
+                vshrq_n_u8::<4>(a),
+                vshrq_n_u8::<4>(b)
+            ])
+        }
+        #[inline(always)]
+        fn turn2<const A: i32, const B: i32>(self, from: &[u8; 32]) -> [uint8x16_t; 4] {
+            let [a, b] = load2(from);
+            [shift(a, A), shift(b, A), shift(a, B), shift(b, B)]
+        }
+        #[inline(always)]
+        fn shr2<const N: i32>(self, a: [uint8x16_t; 4]) -> [uint8x16_t; 4] {
+            [
+                shift(a[0], -N),
+                shift(a[1], -N),
+                shift(a[2], -N),
+                shift(a[3], -N),
+            ]
+        }
+        #[inline(always)]
+        fn and2(self, a: [uint8x16_t; 4], mask: u8) -> [uint8x16_t; 4] {
+            v!({
+                let mask = vdupq_n_u8(mask);
+                [
+                    vandq_u8(a[0], mask),
+                    vandq_u8(a[1], mask),
+                    vandq_u8(a[2], mask),
+                    vandq_u8(a[3], mask),
+                ]
+            })
+        }
+        #[inline(always)]
+        fn or2(self, a: [uint8x16_t; 4], b: [uint8x16_t; 4]) -> [uint8x16_t; 4] {
+            v!([
+                vorrq_u8(a[0], b[0]),
+                vorrq_u8(a[1], b[1]),
+                vorrq_u8(a[2], b[2]),
+                vorrq_u8(a[3], b[3])
+            ])
+        }
+        #[inline(always)]
+        fn flip2(self, a: [uint8x16_t; 4]) -> [uint8x16_t; 4] {
+            v!({
+                let top = vdupq_n_u8(128);
+                [
+                    veorq_u8(a[0], top),
+                    veorq_u8(a[1], top),
+                    veorq_u8(a[2], top),
+                    veorq_u8(a[3], top),
+                ]
+            })
+        }
+        #[inline(always)]
+        fn lookup2(self, table: &[i8; 16], index: [uint8x16_t; 4]) -> [uint8x16_t; 4] {
+            let [a, b, c, d] = index;
+            let ([a, b], [c, d]) = (self.lookup(table, [a, b]), self.lookup(table, [c, d]));
+            [a, b, c, d]
+        }
+        #[inline(always)]
+        fn spread2(self, sums: int32x4_t) -> int32x4_t {
+            sums
+        }
+        #[inline(always)]
+        fn mac2_signed(
+            self,
+            sums: int32x4_t,
+            codes: [uint8x16_t; 4],
+            input: &[i8; 64],
+            scales: [int16x8_t; 2],
+            i: usize,
+        ) -> int32x4_t {
+            self.mac2(sums, codes, input, scales, i)
+        }
+        #[inline(always)]
+        fn wide_mac2_signed(
+            self,
+            sums: int32x4_t,
+            codes: [uint8x16_t; 4],
+            input: &[i8; 64],
+            scales: [int16x8_t; 2],
+            i: usize,
+        ) -> int32x4_t {
+            self.wide_mac2(sums, codes, input, scales, i)
+        }
+        #[inline(always)]
+        fn halves_mac2(
+            self,
+            sums: int32x4_t,
+            codes: [uint8x16_t; 4],
+            input: &[[[i8; 16]; 2]; 2],
+            scales: [int16x8_t; 2],
+            i: usize,
+        ) -> int32x4_t {
+            let [[a, b], [c, d]] = *input;
+            let codes = [codes[0], codes[2], codes[1], codes[3]];
+            self.wide_mac2(sums, codes, &bytemuck::cast([a, c, b, d]), scales, i)
+        }
+        #[inline(always)]
+        fn whole_totals(self, rows: [int32x4_t; 4]) -> float32x4_t {
+            self.totals(rows)
+        }
+
+        #[inline(always)]
+        fn pair_dot_signed(self, codes: [uint8x16_t; 4], input: [uint8x16_t; 4]) -> int32x4_t {
+            self.pair_dot(codes, input, 127)
+        }
+        #[inline(always)]
+        fn pair_totals(
+            self,
+            r: [int32x4_t; 4],
+            numbers: &[[i32; 8]; 2],
+            times: i32,
+        ) -> [float32x4_t; 2] {
+            v!({
+                // Of two rows: both blocks of the first, then of the second.
+                let (a, b) = (vpaddq_s32(r[0], r[1]), vpaddq_s32(r[2], r[3]));
+                let sums = [vuzp1q_s32(a, b), vuzp2q_s32(a, b)];
+                let mut out = [vdupq_n_f32(0.0); 2];
+                for i in 0..2 {
+                    let number = vdupq_n_s32(numbers[i][0]);
+                    out[i] = vcvtq_f32_s32(vmlaq_n_s32(sums[i], number, times));
+                }
+                out
+            })
+        }
+        #[inline(always)]
+        fn octet(self, from: [f32; 8]) -> [float32x4_t; 2] {
+            let [a, b]: [[f32; 4]; 2] = bytemuck::cast(from);
+            [load_f32(&a), load_f32(&b)]
+        }
+        #[inline(always)]
+        fn put_octet(self, a: [float32x4_t; 2], to: &mut [f32; 8]) {
+            let halves: &mut [[f32; 4]; 2] = bytemuck::cast_mut(to);
+            store_f32(a[0], &mut halves[0]);
+            store_f32(a[1], &mut halves[1]);
+        }
+        #[inline(always)]
+        fn octet_halves(self, bits: [u16; 8]) -> [float32x4_t; 2] {
+            load_f16(&bits)
+        }
+        #[inline(always)]
+        fn octet_half_pairs(self, pairs: [u32; 4]) -> [float32x4_t; 2] {
+            let pairs = load(&bytemuck::cast(pairs));
+            v!({
+                let pairs = vreinterpretq_u32_u8(pairs);
+                let float = |bits| vcvt_f32_f16(vreinterpret_f16_u16(bits));
+                [float(vmovn_u32(pairs)), float(vshrn_n_u32::<16>(pairs))]
+            })
+        }
+        #[inline(always)]
+        fn pair_halves<B: bytemuck::Pod>(self, rows: [&[B; 2]; 4], at: usize) -> [float32x4_t; 2] {
+            let mut bits = [0; 8];
+            for (i, bits) in bits.iter_mut().enumerate() {
+                let bytes = bytemuck::bytes_of(&rows[i % 4][i / 4]);
+                *bits = u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+            }
+            load_f16(&bits)
+        }
+        #[inline(always)]
+        fn octet_mul(self, a: [float32x4_t; 2], b: [float32x4_t; 2]) -> [float32x4_t; 2] {
+            v!([vmulq_f32(a[0], b[0]), vmulq_f32(a[1], b[1])])
+        }
+        #[inline(always)]
+        fn octet_quads(self, a: [float32x4_t; 2]) -> [float32x4_t; 2] {
+            a
+        }
+
+        #[inline(always)]
+        fn half(self, bits: u16) -> f32 {
+            v!(vgetq_lane_f32::<0>(vcvt_f32_f16(vreinterpret_f16_u16(
+                vdup_n_u16(bits)
+            ))))
+        }
+        #[inline(always)]
+        fn quad(self, from: [f32; 4]) -> float32x4_t {
+            load_f32(&from)
+        }
+        #[inline(always)]
+        fn quad_array(self, a: float32x4_t) -> [f32; 4] {
+            let mut out = [0.0; 4];
+            store_f32(a, &mut out);
+            out
+        }
+        #[inline(always)]
+        fn quad_neg(self, a: float32x4_t) -> float32x4_t {
+            v!(vnegq_f32(a))
+        }
+        #[inline(always)]
+        fn quad_mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            v!(vmulq_f32(a, b))
+        }
+        #[inline(always)]
+        fn quad_fma(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+            v!(vfmaq_f32(c, a, b))
+        }
+
+        type Rows = [int32x4_t; 4];
+        const TILE_PANELS: usize = 1;
+        const BIASED: bool = false;
+        #[inline(always)]
+        fn rows(self, value: i32) -> [int32x4_t; 4] {
+            v!([vdupq_n_s32(value); 4])
+        }
+        #[inline(always)]
+        fn add_dots_signed(self, dots: Self::Dots, codes: &Codes4, input: [i8; 4]) -> Self::Dots {
+            self.add_dots(dots, codes, input)
+        }
+        #[inline(always)]
+        fn add_pairs(self, sums: [int32x4_t; 4], pairs: &Pairs, input: [i16; 2]) -> [int32x4_t; 4] {
+            let pairs = load4(pairs);
+            let mut out = sums;
+            v!({
+                let both = i32::from(input[0] as u16) | i32::from(input[1]) << 16;
+                let x = vreinterpretq_s16_s32(vdupq_n_s32(both));
+                for i in 0..4 {
+                    let pair = vreinterpretq_s16_u8(pairs[i]);
+                    let low = vmull_s16(vget_low_s16(pair), vget_low_s16(x));
+                    out[i] = vaddq_s32(out[i], vpaddq_s32(low, vmull_high_s16(pair, x)));
+                }
+            });
+            out
+        }
+        #[inline(always)]
+        fn rows_to_wide(self, sums: [int32x4_t; 4]) -> [float32x4_t; 4] {
+            v!([
+                vcvtq_f32_s32(sums[0]),
+                vcvtq_f32_s32(sums[1]),
+                vcvtq_f32_s32(sums[2]),
+                vcvtq_f32_s32(sums[3])
+            ])
+        }
+    };
+}
+pub(super) use bytes_128;
+
+/// Verbs on 16 floats in four registers.
+macro_rules! floats_128 {
+    () => {
+        type Wide = [float32x4_t; 4];
+
+        #[inline(always)]
+        fn wide(self, from: &[f32; 16]) -> [float32x4_t; 4] {
+            let quarters: &[[f32; 4]; 4] = bytemuck::cast_ref(from);
+            [
+                load_f32(&quarters[0]),
+                load_f32(&quarters[1]),
+                load_f32(&quarters[2]),
+                load_f32(&quarters[3]),
+            ]
+        }
+        #[inline(always)]
+        fn splat_wide(self, value: f32) -> [float32x4_t; 4] {
+            v!([vdupq_n_f32(value); 4])
+        }
+        #[inline(always)]
+        fn wide_array(self, a: [float32x4_t; 4]) -> [f32; 16] {
+            let mut out = [0.0; 16];
+            self.put(a, &mut out);
+            out
+        }
+        #[inline(always)]
+        fn put(self, a: [float32x4_t; 4], to: &mut [f32; 16]) {
+            let quarters: &mut [[f32; 4]; 4] = bytemuck::cast_mut(to);
+            for i in 0..4 {
+                store_f32(a[i], &mut quarters[i]);
+            }
+        }
+        #[inline(always)]
+        fn add(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
+            each!(i, vaddq_f32(a[i], b[i]))
+        }
+        #[inline(always)]
+        fn mul(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
+            each!(i, vmulq_f32(a[i], b[i]))
+        }
+        #[inline(always)]
+        fn div(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
+            each!(i, vdivq_f32(a[i], b[i]))
+        }
+        #[inline(always)]
+        fn fma(
+            self,
+            a: [float32x4_t; 4],
+            b: [float32x4_t; 4],
+            c: [float32x4_t; 4],
+        ) -> [float32x4_t; 4] {
+            each!(i, vfmaq_f32(c[i], a[i], b[i]))
+        }
+        #[inline(always)]
+        fn max(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
+            [
+                larger(a[0], b[0]),
+                larger(a[1], b[1]),
+                larger(a[2], b[2]),
+                larger(a[3], b[3]),
+            ]
+        }
+        #[inline(always)]
+        fn min(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
+            each!(i, vbslq_f32(vcltq_f32(a[i], b[i]), a[i], b[i]))
+        }
+        #[inline(always)]
+        fn abs(self, a: [float32x4_t; 4]) -> [float32x4_t; 4] {
+            each!(i, vabsq_f32(a[i]))
+        }
+        #[inline(always)]
+        fn max_bits(self, a: [float32x4_t; 4], b: [float32x4_t; 4]) -> [float32x4_t; 4] {
+            each!(
+                i,
+                vreinterpretq_f32_u32(vmaxq_u32(
+                    vreinterpretq_u32_f32(a[i]),
+                    vreinterpretq_u32_f32(b[i])
+                ))
+            )
+        }
+        #[inline(always)]
+        fn round(self, a: [float32x4_t; 4]) -> [float32x4_t; 4] {
+            each!(i, vrndnq_f32(a[i]))
+        }
+        #[inline(always)]
+        fn pow2(self, n: [float32x4_t; 4]) -> [float32x4_t; 4] {
+            each!(
+                i,
+                vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(
+                    vcvtq_s32_f32(n[i]),
+                    vdupq_n_s32(127)
+                )))
+            )
+        }
+        #[inline(always)]
+        fn sum(self, a: [float32x4_t; 4]) -> f32 {
+            let four = fold4(a, |a, b| v!(vaddq_f32(a, b)));
+            v!({
+                let two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
+                vget_lane_f32::<0>(vpadd_f32(two, two))
+            })
+        }
+        #[inline(always)]
+        fn sum4(self, a: [[float32x4_t; 4]; 4]) -> [f32; 4] {
+            self.quad_array(folds4(a, |a, b| v!(vaddq_f32(a, b))))
+        }
+        #[inline(always)]
+        fn sums16(self, a: [[float32x4_t; 4]; 16]) -> [float32x4_t; 4] {
+            let add = |a, b| v!(vaddq_f32(a, b));
+            let fours = a.as_chunks::<4>().0;
+            [
+                folds4(fours[0], add),
+                folds4(fours[1], add),
+                folds4(fours[2], add),
+                folds4(fours[3], add),
+            ]
+        }
+        #[inline(always)]
+        fn maxs16(self, a: [[float32x4_t; 4]; 16]) -> [float32x4_t; 4] {
+            let fours = a.as_chunks::<4>().0;
+            [
+                folds4(fours[0], larger),
+                folds4(fours[1], larger),
+                folds4(fours[2], larger),
+                folds4(fours[3], larger),
+            ]
+        }
+        #[inline(always)]
+        fn to_i8(self, a: [float32x4_t; 4]) -> [i8; 16] {
+            let mut out = [0; 16];
+            store(
+                v!({
+                    let words =
+                        |a, b| vqmovn_high_s32(vqmovn_s32(vcvtq_s32_f32(a)), vcvtq_s32_f32(b));
+                    let (low, high) = (words(a[0], a[1]), words(a[2], a[3]));
+                    vreinterpretq_u8_s8(vqmovn_high_s16(vqmovn_s16(low), high))
+                }),
+                &mut out,
+            );
+            bytemuck::cast(out)
+        }
+        #[inline(always)]
+        fn widen_f16(self, from: &[u16; 16]) -> [float32x4_t; 4] {
+            let halves: &[[u16; 8]; 2] = bytemuck::cast_ref(from);
+            let ([a, b], [c, d]) = (load_f16(&halves[0]), load_f16(&halves[1]));
+            [a, b, c, d]
+        }
+        #[inline(always)]
+        fn to_f16(self, a: [float32x4_t; 4]) -> [u16; 16] {
+            let mut out = [[0; 16]; 2];
+            for i in 0..2 {
+                let (low, high) = (a[2 * i], a[2 * i + 1]);
+                let both = v!(vcombine_u16(
+                    vreinterpret_u16_f16(vcvt_f16_f32(low)),
+                    vreinterpret_u16_f16(vcvt_f16_f32(high))
+                ));
+                store(v!(vreinterpretq_u8_u16(both)), &mut out[i]);
+            }
+            bytemuck::cast(out)
+        }
+        #[inline(always)]
+        fn splat_half(self, bits: u16) -> [float32x4_t; 4] {
+            v!([vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(bits))); 4])
+        }
+        #[inline(always)]
+        fn widen_i8(self, from: &[i8; 16]) -> [float32x4_t; 4] {
+            let shorts = self.widened(from);
+            v!([
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(shorts[0]))),
+                vcvtq_f32_s32(vmovl_high_s16(shorts[0])),
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(shorts[1]))),
+                vcvtq_f32_s32(vmovl_high_s16(shorts[1]))
+            ])
+        }
+        const SCORES: usize = 1;
+        #[inline(always)]
+        fn widen_bf16(self, from: &[u16; 16]) -> [float32x4_t; 4] {
+            let [a, b] = load2(from);
+            v!({
+                let (a, b) = (vreinterpretq_u16_u8(a), vreinterpretq_u16_u8(b));
+                [
+                    vreinterpretq_f32_u32(vshll_n_u16::<16>(vget_low_u16(a))),
+                    vreinterpretq_f32_u32(vshll_high_n_u16::<16>(a)),
+                    vreinterpretq_f32_u32(vshll_n_u16::<16>(vget_low_u16(b))),
+                    vreinterpretq_f32_u32(vshll_high_n_u16::<16>(b)),
+                ]
+            })
+        }
+    };
+}
+pub(super) use floats_128;
+
+/// The four registers of 16 lanes, each made by an expression of intrinsics.
+macro_rules! each {
+    ($i:ident, $e:expr) => {{
+        let mut out = [v!(vdupq_n_f32(0.0)); 4];
+        for $i in 0..4 {
+            out[$i] = v!($e);
+        }
+        out
+    }};
+}
+pub(super) use each;
