@@ -65,10 +65,16 @@ pub(crate) fn tile_rows(rows: &Range<usize>, stream: usize, i: usize) -> [usize;
     tile
 }
 
-/// Asks for what a stream needs [`AHEAD`] bytes further on: as many lines as `block`, or a pair of blocks, is long.
+/// Asks for what a stream needs [`AHEAD`] bytes further on: as many lines as `block`, or a pair of blocks, is long. The part of a line is
+/// left to the CPU's own prefetcher where an instruction is dear.
 #[inline(always)]
 fn prefetch<I: Isa, T>(isa: I, block: &T) {
-    for line in 0..size_of::<T>().div_ceil(LINE) {
+    let lines = if I::SHARED_INPUTS {
+        (size_of::<T>() / LINE).max(1)
+    } else {
+        size_of::<T>().div_ceil(LINE)
+    };
+    for line in 0..lines {
         isa.prefetch(block, AHEAD + line * LINE);
     }
 }
@@ -104,52 +110,132 @@ fn eights<F: Super>() -> bool {
     F::WIDE && F::OFFSET == 0
 }
 
-/// A row's super-block by `T` tokens: its products, times `refined` scales.
+/// The products of codes `64 i ..` of a row's super-block with `T` tokens, times `refined` scales.
 #[inline(always)]
-fn super_row<I: Isa, F: Super, const T: usize>(
+fn super_part<I: Isa, F: Super, const T: usize>(
     isa: I,
     block: &F::Block,
+    i: usize,
     input: &[&SuperInput; T],
     mut sums: [I::Sums2; T],
     refined: [I::Shorts; T],
 ) -> [I::Sums2; T] {
-    prefetch(isa, block);
-    for i in 0..4 {
-        if F::HALVES {
-            let codes = F::halves2(isa, block, i);
-            for t in 0..T {
-                sums[t] = isa.halves_mac2(sums[t], codes, &input[t].halves[i], refined[t], i);
-            }
-            continue;
-        }
-        let codes = F::codes2(isa, block, i);
+    if F::HALVES {
+        let codes = F::halves2(isa, block, i);
         for t in 0..T {
-            let x = &input[t].qs.as_chunks::<64>().0[i];
-            sums[t] = match (eights::<F>(), F::SIGNED) {
-                (false, false) => isa.mac2(sums[t], codes, x, refined[t], i),
-                (false, true) => isa.mac2_signed(sums[t], codes, x, refined[t], i),
-                (true, false) => isa.wide_mac2(sums[t], codes, x, refined[t], i),
-                (true, true) => isa.wide_mac2_signed(sums[t], codes, x, refined[t], i),
+            sums[t] = isa.halves_mac2(sums[t], codes, &input[t].halves[i], refined[t], i);
+        }
+        return sums;
+    }
+    let codes = F::codes2(isa, block, i);
+    for t in 0..T {
+        let x = &input[t].qs.as_chunks::<64>().0[i];
+        sums[t] = match (eights::<F>(), F::SIGNED) {
+            (false, false) => isa.mac2(sums[t], codes, x, refined[t], i),
+            (false, true) => isa.mac2_signed(sums[t], codes, x, refined[t], i),
+            (true, false) => isa.wide_mac2(sums[t], codes, x, refined[t], i),
+            (true, true) => isa.wide_mac2_signed(sums[t], codes, x, refined[t], i),
+        };
+    }
+    sums
+}
+
+/// The same for codes `128 half ..` of a format with sixteen scales.
+#[inline(always)]
+fn super_half<I: Isa, F: Super, const T: usize>(
+    isa: I,
+    block: &F::Block,
+    half: usize,
+    input: &[&SuperInput; T],
+    mut sums: [I::Sums2; T],
+    refined: [I::Shorts; T],
+) -> [I::Sums2; T] {
+    let codes = F::codes4(isa, block, half);
+    for t in 0..T {
+        let x = input[t].qs.as_chunks::<64>().0;
+        for i in 0..2 {
+            let (at, x) = (2 * half + i, &x[2 * half + i]);
+            sums[t] = if F::SIGNED {
+                isa.mac2_signed(sums[t], codes[i], x, refined[t], at)
+            } else {
+                isa.mac2(sums[t], codes[i], x, refined[t], at)
             };
         }
     }
     sums
 }
 
-/// What one row's block with sixteen scales gives for `T` tokens.
+/// A row's super-block by `T` tokens.
 #[inline(always)]
-fn narrow_row<I: Isa, F: Super, const T: usize>(
+fn super_row<I: Isa, F: Super, const T: usize>(
     isa: I,
     block: &F::Block,
     input: &[&SuperInput; T],
-) -> ([I::Sums2; T], [I::Sums; T]) {
+    (mut sums, refined): Starts<I, T>,
+) -> [I::Sums2; T] {
+    for i in 0..4 {
+        sums = super_part::<I, F, T>(isa, block, i, input, sums, refined);
+    }
+    sums
+}
+
+/// Four rows' super-blocks by `T` tokens, taking turns.
+#[inline(always)]
+fn super_turns<I: Isa, F: Super, const T: usize>(
+    isa: I,
+    blocks: [&F::Block; STREAMS],
+    input: &[&SuperInput; T],
+    [(s0, f0), (s1, f1), (s2, f2), (s3, f3)]: [Starts<I, T>; STREAMS],
+) -> [[I::Sums2; T]; STREAMS] {
+    let mut sums = [s0, s1, s2, s3];
+    // Not as loops: which scales meet a part must be known when this is compiled, and the compiler does not unroll so much.
+    macro_rules! turn {
+        ($i:literal) => {
+            sums[0] = super_part::<I, F, T>(isa, blocks[0], $i, input, sums[0], f0);
+            sums[1] = super_part::<I, F, T>(isa, blocks[1], $i, input, sums[1], f1);
+            sums[2] = super_part::<I, F, T>(isa, blocks[2], $i, input, sums[2], f2);
+            sums[3] = super_part::<I, F, T>(isa, blocks[3], $i, input, sums[3], f3);
+        };
+    }
+    macro_rules! turn2 {
+        ($i:literal) => {
+            sums[0] = super_half::<I, F, T>(isa, blocks[0], $i, input, sums[0], f0);
+            sums[1] = super_half::<I, F, T>(isa, blocks[1], $i, input, sums[1], f1);
+            sums[2] = super_half::<I, F, T>(isa, blocks[2], $i, input, sums[2], f2);
+            sums[3] = super_half::<I, F, T>(isa, blocks[3], $i, input, sums[3], f3);
+        };
+    }
+    if eights::<F>() {
+        turn!(0);
+        turn!(1);
+        turn!(2);
+        turn!(3);
+    } else {
+        // Two parts of these formats share their bytes.
+        turn2!(0);
+        turn2!(1);
+    }
+    sums
+}
+
+/// Where the sums of a row begin, and what its scales become, for `T` tokens each.
+type Starts<I, const T: usize> = ([<I as Isa>::Sums2; T], [<I as Isa>::Shorts; T]);
+
+/// Of a row's block with sixteen scales; and the sums of its minimums.
+#[inline(always)]
+fn narrow_start<I: Isa, F: Super, const T: usize>(
+    isa: I,
+    block: &F::Block,
+    input: &[&SuperInput; T],
+) -> (Starts<I, T>, [I::Sums; T]) {
+    prefetch(isa, block);
     let Scales { scales, mins } = F::scales(isa, block);
     let mut refined = [scales; T];
     let mut sums = [isa.spread2(isa.sums(0)); T];
     let mut min_sums = [isa.sums(0); T];
     for t in 0..T {
         let x = isa.shorts(&input[t].sums);
-        refined[t] = isa.mul_shorts(scales, isa.shorts(&input[t].refine));
+        refined[t] = isa.stepped(isa.mul_shorts(scales, isa.shorts(&input[t].refine)));
         if F::OFFSET != 0 {
             let offsets = isa.mul_shorts(scales, isa.splat_short(-F::OFFSET));
             sums[t] = isa.spread2(isa.mac_shorts(isa.sums(0), offsets, x));
@@ -158,38 +244,109 @@ fn narrow_row<I: Isa, F: Super, const T: usize>(
             min_sums[t] = isa.mac_shorts(isa.sums(0), mins, x);
         }
     }
-    (
-        super_row::<I, F, T>(isa, block, input, sums, refined),
-        min_sums,
-    )
+    ((sums, refined), min_sums)
 }
 
-/// What the blocks of two rows with eight scales each give for `T` tokens, and their minimums.
+/// Of the blocks of two rows with eight scales each; and their minimums.
 #[inline(always)]
-fn wide_rows<I: Isa, F: Super, const T: usize>(
+fn wide_starts<I: Isa, F: Super, const T: usize>(
     isa: I,
     blocks: [&F::Block; 2],
     input: &[&SuperInput; T],
-) -> ([[I::Sums2; T]; 2], I::Shorts) {
+) -> ([Starts<I, T>; 2], I::Shorts) {
+    for block in blocks {
+        prefetch(isa, block);
+    }
     let Scales { scales, mins } = F::wide_scales(isa, blocks);
-    let mut refined = [[scales; T]; 2];
-    let mut starts = [[isa.spread2(isa.sums(0)); T]; 2];
+    let mut starts = [([isa.spread2(isa.sums(0)); T], [scales; T]); 2];
     for t in 0..T {
         if F::HALVES && I::BIASED {
             // 128 too much in each code; half of it, because the eight sums are there twice.
             let offsets = isa.halves_twice(isa.mul_shorts(scales, isa.splat_short(-64)));
             let sums = isa.eight_twice(&input[t].wide_sums);
             for r in 0..2 {
-                starts[r][t] = isa.spread2(isa.mac_shorts(isa.sums(0), offsets[r], sums));
+                starts[r].0[t] = isa.spread2(isa.mac_shorts(isa.sums(0), offsets[r], sums));
             }
         }
         let both = isa.mul_shorts(scales, isa.eight_twice(&input[t].wide_refine));
-        [refined[0][t], refined[1][t]] = isa.halves_twice(both);
+        let [first, second] = isa.halves_twice(both);
+        (starts[0].1[t], starts[1].1[t]) = (isa.wide_stepped(first), isa.wide_stepped(second));
     }
-    let sums = [
-        super_row::<I, F, T>(isa, blocks[0], input, starts[0], refined[0]),
-        super_row::<I, F, T>(isa, blocks[1], input, starts[1], refined[1]),
-    ];
+    (starts, mins)
+}
+
+/// The totals of the minimums of four rows with eight scales.
+#[inline(always)]
+fn eights_totals<I: Isa, F: Super, const T: usize>(
+    isa: I,
+    rows: [I::Shorts; 2],
+    x: &[&SuperInput; T],
+    mut mins: [I::Quad; T],
+) -> [I::Quad; T] {
+    if F::MINS {
+        for t in 0..T {
+            mins[t] = isa.dot_eights(rows, isa.eight_twice(&x[t].wide_sums));
+        }
+    }
+    mins
+}
+
+/// The products of four rows' blocks with `T` tokens; and the totals of their minimums.
+#[inline(always)]
+fn super_sums<I: Isa, F: Super, const T: usize>(
+    isa: I,
+    blocks: [&F::Block; STREAMS],
+    x: &[&SuperInput; T],
+    mut mins: [I::Quad; T],
+) -> ([[I::Sums2; T]; STREAMS], [I::Quad; T]) {
+    let [b0, b1, b2, b3] = blocks;
+    if eights::<F>() {
+        let ([p0, p1], m01) = wide_starts::<I, F, T>(isa, [b0, b1], x);
+        if I::SHARED_INPUTS {
+            let ([p2, p3], m23) = wide_starts::<I, F, T>(isa, [b2, b3], x);
+            mins = eights_totals::<I, F, T>(isa, [m01, m23], x, mins);
+            return (
+                super_turns::<I, F, T>(isa, blocks, x, [p0, p1, p2, p3]),
+                mins,
+            );
+        }
+        // Two rows at a time, which are all that sixteen registers hold.
+        let s0 = super_row::<I, F, T>(isa, b0, x, p0);
+        let s1 = super_row::<I, F, T>(isa, b1, x, p1);
+        let ([p2, p3], m23) = wide_starts::<I, F, T>(isa, [b2, b3], x);
+        let s2 = super_row::<I, F, T>(isa, b2, x, p2);
+        let s3 = super_row::<I, F, T>(isa, b3, x, p3);
+        mins = eights_totals::<I, F, T>(isa, [m01, m23], x, mins);
+        return ([s0, s1, s2, s3], mins);
+    }
+    let mut min_sums = [[isa.sums(0); T]; STREAMS];
+    let sums = if I::SHARED_INPUTS {
+        let (p0, m0) = narrow_start::<I, F, T>(isa, b0, x);
+        let (p1, m1) = narrow_start::<I, F, T>(isa, b1, x);
+        let (p2, m2) = narrow_start::<I, F, T>(isa, b2, x);
+        let (p3, m3) = narrow_start::<I, F, T>(isa, b3, x);
+        min_sums = [m0, m1, m2, m3];
+        super_turns::<I, F, T>(isa, blocks, x, [p0, p1, p2, p3])
+    } else {
+        let mut sums = [[isa.spread2(isa.sums(0)); T]; STREAMS];
+        for r in 0..STREAMS {
+            let start;
+            (start, min_sums[r]) = narrow_start::<I, F, T>(isa, blocks[r], x);
+            sums[r] = super_row::<I, F, T>(isa, blocks[r], x, start);
+        }
+        sums
+    };
+    if F::MINS {
+        for t in 0..T {
+            let of = [
+                min_sums[0][t],
+                min_sums[1][t],
+                min_sums[2][t],
+                min_sums[3][t],
+            ];
+            mins[t] = isa.totals(of);
+        }
+    }
     (sums, mins)
 }
 
@@ -279,29 +436,7 @@ fn super_tile<I: Isa, F: Super, const T: usize>(
             x[t] = &input[t][b];
         }
         let [d, m] = float_scales::<I, F>(isa, blocks);
-        let mut mins = [m; T];
-        let sums: [[I::Sums2; T]; STREAMS];
-        if eights::<F>() {
-            let ([s0, s1], m01) = wide_rows::<I, F, T>(isa, [blocks[0], blocks[1]], &x);
-            let ([s2, s3], m23) = wide_rows::<I, F, T>(isa, [blocks[2], blocks[3]], &x);
-            sums = [s0, s1, s2, s3];
-            if F::MINS {
-                for t in 0..T {
-                    mins[t] = isa.dot_eights([m01, m23], isa.eight_twice(&x[t].wide_sums));
-                }
-            }
-        } else {
-            let (s0, m0) = narrow_row::<I, F, T>(isa, blocks[0], &x);
-            let (s1, m1) = narrow_row::<I, F, T>(isa, blocks[1], &x);
-            let (s2, m2) = narrow_row::<I, F, T>(isa, blocks[2], &x);
-            let (s3, m3) = narrow_row::<I, F, T>(isa, blocks[3], &x);
-            sums = [s0, s1, s2, s3];
-            if F::MINS {
-                for t in 0..T {
-                    mins[t] = isa.totals([m0[t], m1[t], m2[t], m3[t]]);
-                }
-            }
-        }
+        let (sums, mins) = super_sums::<I, F, T>(isa, blocks, &x, [m; T]);
         for t in 0..T {
             let dx = isa.quad([x[t].d; STREAMS]);
             let total = isa.whole_totals([sums[0][t], sums[1][t], sums[2][t], sums[3][t]]);
@@ -324,6 +459,87 @@ fn pair_dot<I: Isa, F: Small>(isa: I, codes: I::Bytes2, input: I::Bytes2) -> I::
     }
 }
 
+/// Four rows of small blocks by `T` tokens, a block at a time: for levels whose products add up in few lanes.
+///
+/// The products run on from block to block, and a block's total is that of its end less that of its beginning. Sums wrap around and
+/// back, so that is exact, and no block begins with a zero.
+#[inline(always)]
+fn small_turns<I: Isa, F: Small, const T: usize>(
+    isa: I,
+    rows: [&[F::Block]; STREAMS],
+    input: [&[SmallPair]; T],
+) -> [[f32; STREAMS]; T] {
+    let mut state = Turns {
+        acc: [isa.quad([0.0; 4]); T],
+        run: [[isa.sums(0); STREAMS]; T],
+        before: [isa.whole([isa.sums(0); STREAMS]); T],
+    };
+    let [r0, r1, r2, r3] = rows.map(|row| row.as_chunks::<2>());
+    let n = r0.0.len();
+    let (p0, p1, p2, p3) = (&r0.0[..n], &r1.0[..n], &r2.0[..n], &r3.0[..n]);
+    let pairs = input.map(|x| &x[..n]);
+    for b in 0..n {
+        let ([a0, b0], [a1, b1], [a2, b2], [a3, b3]) = (&p0[b], &p1[b], &p2[b], &p3[b]);
+        for block in [a0, a1, a2, a3] {
+            isa.prefetch(block, AHEAD);
+        }
+        let x: [&SmallPair; T] = from_fn(|t| &pairs[t][b]);
+        state = small_turn::<I, F, T>(isa, [a0, a1, a2, a3], x, 0, state);
+        state = small_turn::<I, F, T>(isa, [b0, b1, b2, b3], x, 1, state);
+    }
+    if let ([b0], [b1], [b2], [b3]) = (r0.1, r1.1, r2.1, r3.1) {
+        let x: [&SmallPair; T] = from_fn(|t| &input[t][n]);
+        state = small_turn::<I, F, T>(isa, [b0, b1, b2, b3], x, 0, state);
+    }
+    arrays::<I, T>(isa, state.acc)
+}
+
+/// Four rows between two blocks.
+#[derive(Clone, Copy)]
+struct Turns<I: Isa, const T: usize> {
+    /// What has been summed up.
+    acc: [I::Quad; T],
+    /// Products that run on.
+    run: [[I::Sums; STREAMS]; T],
+    /// Their totals.
+    before: [I::Whole; T],
+}
+
+/// Block `half` of a pair of inputs.
+#[inline(always)]
+fn small_turn<I: Isa, F: Small, const T: usize>(
+    isa: I,
+    blocks: [&F::Block; STREAMS],
+    input: [&SmallPair; T],
+    half: usize,
+    mut state: Turns<I, T>,
+) -> Turns<I, T> {
+    let codes = [
+        F::codes(isa, blocks[0], 0),
+        F::codes(isa, blocks[1], 0),
+        F::codes(isa, blocks[2], 0),
+        F::codes(isa, blocks[3], 0),
+    ];
+    let (d, m) = F::quad_headers(isa, blocks);
+    for t in 0..T {
+        let pair = input[t];
+        for r in 0..STREAMS {
+            state.run[t][r] = isa.dot(state.run[t][r], codes[r], &pair.qs[half]);
+        }
+        let now = isa.whole(state.run[t]);
+        let number = -i32::from(F::OFFSET) * pair.sum[half][0];
+        let total = isa.whole_from(now, state.before[t], number);
+        state.before[t] = now;
+        let dx = isa.quad(pair.d[half]);
+        state.acc[t] = isa.quad_fma(isa.quad_mul(d, dx), total, state.acc[t]);
+        if F::MIN {
+            let sum = isa.quad([pair.sum[half][0] as f32; STREAMS]);
+            state.acc[t] = isa.quad_fma(isa.quad_mul(m, dx), sum, state.acc[t]);
+        }
+    }
+    state
+}
+
 /// Four rows of small blocks by `T` tokens, two blocks at a time.
 #[inline(always)]
 fn small_tile<I: Isa, F: Small, const T: usize>(
@@ -331,6 +547,9 @@ fn small_tile<I: Isa, F: Small, const T: usize>(
     rows: [&[F::Block]; STREAMS],
     input: [&[SmallPair]; T],
 ) -> [[f32; STREAMS]; T] {
+    if I::SHARED_INPUTS {
+        return small_turns::<I, F, T>(isa, rows, input);
+    }
     let [r0, r1, r2, r3] = rows.map(|row| row.as_chunks::<2>());
     let n = r0.0.len();
     let (p0, p1, p2, p3) = (&r0.0[..n], &r1.0[..n], &r2.0[..n], &r3.0[..n]);

@@ -66,6 +66,14 @@ pub trait Codes: Format {
             Self::codes(isa, block, 2 * i + 1),
         )
     }
+    /// Codes `128 * half .. 128 * half + 128`, as [`Codes::codes2`].
+    #[inline(always)]
+    fn codes4<I: Isa>(isa: I, block: &Self::Block, half: usize) -> [I::Bytes2; 2] {
+        [
+            Self::codes2(isa, block, 2 * half),
+            Self::codes2(isa, block, 2 * half + 1),
+        ]
+    }
 }
 
 /// A format whose 32 values share one float scale.
@@ -82,6 +90,15 @@ pub trait Small: Codes {
             (d[i], m[i]) = Self::header(isa, blocks[i]);
         }
         (isa.octet(d), isa.octet(m))
+    }
+    /// The same of a block of each of four rows.
+    #[inline(always)]
+    fn quad_headers<I: Isa>(isa: I, rows: [&Self::Block; 4]) -> (I::Quad, I::Quad) {
+        let (mut d, mut m) = ([0.0; 4], [0.0; 4]);
+        for i in 0..4 {
+            (d[i], m[i]) = Self::header(isa, rows[i]);
+        }
+        (isa.quad(d), isa.quad(m))
     }
     /// Codes of two neighbours, signed ones 128 too large where the level is biased.
     #[inline(always)]
@@ -176,6 +193,10 @@ macro_rules! half_headers {
             (isa.octet_halves(d), isa.octet([0.0; 8]))
         }
         #[inline(always)]
+        fn quad_headers<I: Isa>(isa: I, [a, b, c, e]: [&$block; 4]) -> (I::Quad, I::Quad) {
+            (isa.quad_halves([a.d, b.d, c.d, e.d]), isa.quad([0.0; 4]))
+        }
+        #[inline(always)]
         fn pair_headers<I: Isa>(isa: I, rows: [&[$block; 2]; 4]) -> (I::Octet, I::Octet) {
             let d = isa.pair_halves(rows, std::mem::offset_of!($block, d));
             (d, isa.octet([0.0; 8]))
@@ -193,6 +214,13 @@ macro_rules! half_headers {
                 (d[i], m[i]) = (blocks[i].d, blocks[i].m);
             }
             (isa.octet_halves(d), isa.octet_halves(m))
+        }
+        #[inline(always)]
+        fn quad_headers<I: Isa>(isa: I, [a, b, c, e]: [&$block; 4]) -> (I::Quad, I::Quad) {
+            (
+                isa.quad_halves([a.d, b.d, c.d, e.d]),
+                isa.quad_halves([a.m, b.m, c.m, e.m]),
+            )
         }
         #[inline(always)]
         fn pair_headers<I: Isa>(isa: I, rows: [&[$block; 2]; 4]) -> (I::Octet, I::Octet) {

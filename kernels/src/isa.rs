@@ -73,6 +73,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     type Sums: Copy;
     /// Four 32-bit floats, one for each row of a tile.
     type Quad: Copy;
+    /// Four integers of 32 bits, one for each row of a tile.
+    type Whole: Copy;
     /// 64 bytes: those of two blocks.
     type Bytes2: Copy;
     /// Partial sums of a super-block, 64 bytes at a time; only the whole total has a meaning.
@@ -177,11 +179,23 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn dot_signed(self, sums: Self::Sums, codes: Self::Bytes, input: &[i8; 32]) -> Self::Sums;
     /// The totals of four rows, as floats rounded to nearest even.
     fn totals(self, rows: [Self::Sums; 4]) -> Self::Quad;
+    /// The totals of four rows, where [`Isa::SHARED_INPUTS`] is.
+    fn whole(self, _: [Self::Sums; 4]) -> Self::Whole {
+        unreachable!("blocks are met two at a time")
+    }
+    /// What [`Isa::whole`] gave less what it gave before, and `plus`, as floats rounded to nearest even.
+    fn whole_from(self, _: Self::Whole, _: Self::Whole, _plus: i32) -> Self::Quad {
+        unreachable!("blocks are met two at a time")
+    }
     /// Of four rows of eight shorts, two in each of `rows`, the total of the products with eight shorts that `by` holds twice, as
     /// floats rounded to nearest even.
     fn dot_eights(self, rows: [Self::Shorts; 2], by: Self::Shorts) -> Self::Quad;
 
     // The same for 64 bytes at a time.
+
+    /// Whether rows take turns with each 64 bytes of inputs, which are loaded once for all: where products have no operands in
+    /// memory. Else a row takes all 256.
+    const SHARED_INPUTS: bool = false;
 
     /// 64 bytes of two times 32.
     fn join(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes2;
@@ -191,6 +205,17 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn nibbles2(self, from: &[u8; 32]) -> Self::Bytes2;
     /// 32 bytes twice: shifted left by `A`, then by `B`, to the right where negative. Bits of neighbours may enter: mask them.
     fn turn2<const A: i32, const B: i32>(self, from: &[u8; 32]) -> Self::Bytes2;
+    /// 128 numbers of six bits: their low four bits in the low nibbles of 64 bytes, then in the high ones; their high two bits in four
+    /// pairs of bits of 32 bytes, the lowest first.
+    #[inline(always)]
+    fn sixes(self, low: &[u8; 64], high: &[u8; 32]) -> [Self::Bytes2; 2] {
+        let packed = self.bytes2(low);
+        let join = |low, high| self.or2(self.and2(low, 15), self.and2(high, 0x30));
+        [
+            join(packed, self.turn2::<4, 2>(high)),
+            join(self.shr2::<4>(packed), self.turn2::<0, -2>(high)),
+        ]
+    }
     /// Each byte shifted right by `N` in 0..=7. Bits of neighbours may enter: mask them.
     fn shr2<const N: i32>(self, a: Self::Bytes2) -> Self::Bytes2;
     /// Bitwise and of each byte with `mask`.
@@ -201,10 +226,20 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn flip2(self, a: Self::Bytes2) -> Self::Bytes2;
     /// `table[index]` for each byte; every index is below 16.
     fn lookup2(self, table: &[i8; 16], index: Self::Bytes2) -> Self::Bytes2;
+    /// Sixteen scales as the level's [`Isa::mac2`] wants them.
+    #[inline(always)]
+    fn stepped(self, scales: Self::Shorts) -> Self::Shorts {
+        scales
+    }
+    /// Eight scales, which are there twice, as the level's [`Isa::wide_mac2`] wants them.
+    #[inline(always)]
+    fn wide_stepped(self, scales: Self::Shorts) -> Self::Shorts {
+        scales
+    }
     /// Sums whose total is that of `sums`.
     fn spread2(self, sums: Self::Sums) -> Self::Sums2;
-    /// Adds `codes * input * scale` of the `i`-th 64 values of a super-block, `scales[4 i + j]` for the `j`-th 16 of them. Codes
-    /// are unsigned, at most 127.
+    /// Adds `codes * input * scale` of the `i`-th 64 values of a super-block, `scales[4 i + j]` for the `j`-th 16 of them, which went
+    /// through [`Isa::stepped`]. All parts of a super-block are added, in order. Codes are unsigned, at most 127.
     fn mac2(
         self,
         sums: Self::Sums2,
@@ -222,7 +257,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
         scales: Self::Shorts,
         i: usize,
     ) -> Self::Sums2;
-    /// As [`Isa::mac2`] with scales of 32 values: `scales[2 i + j]` for the `j`-th 32 of them. The eight scales are there twice.
+    /// As [`Isa::mac2`] with scales of 32 values: `scales[2 i + j]` for the `j`-th 32 of them. The eight scales are there twice,
+    /// and went through [`Isa::wide_stepped`].
     fn wide_mac2(
         self,
         sums: Self::Sums2,
@@ -301,6 +337,11 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn octet(self, from: [f32; 8]) -> Self::Octet;
     /// Stores eight floats.
     fn put_octet(self, a: Self::Octet, to: &mut [f32; 8]);
+    /// Four half-precision numbers as floats.
+    #[inline(always)]
+    fn quad_halves(self, bits: [u16; 4]) -> Self::Quad {
+        self.octet_quads(self.octet_halves([bits[0], bits[1], bits[2], bits[3], 0, 0, 0, 0]))[0]
+    }
     /// Eight half-precision numbers as floats.
     fn octet_halves(self, bits: [u16; 8]) -> Self::Octet;
     /// Four pairs of half-precision numbers as floats: the lower ones, then the upper ones.

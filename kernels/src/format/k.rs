@@ -179,6 +179,10 @@ impl Codes for Q6K {
         };
         isa.or2(isa.and2(low, 15), isa.and2(high, 0x30))
     }
+    #[inline(always)]
+    fn codes4<I: Isa>(isa: I, block: &BlockQ6K, half: usize) -> [I::Bytes2; 2] {
+        isa.sixes(b64(&block.ql, 64 * half), b32(&block.qh, 32 * half))
+    }
 }
 
 impl Super for Q6K {

@@ -91,17 +91,46 @@ pub(super) fn load_f16(from: &[u16; 8]) -> [float32x4_t; 2] {
 /// Asks the cache for the line `ahead` bytes after `at`.
 #[inline(always)]
 pub(super) fn prefetch<T>(at: &T, ahead: usize) {
-    let line = std::ptr::from_ref(at).cast::<u8>().wrapping_add(ahead);
     // SAFETY: a prefetch never faults, whatever the address, and changes no memory.
     unsafe {
-        asm!("prfm pldl1keep, [{line}]", line = in(reg) line, options(nostack, preserves_flags, readonly));
+        asm!("prfm pldl1keep, [{at}, {ahead}]", at = in(reg) at, ahead = in(reg) ahead,
+             options(nostack, preserves_flags, readonly));
     }
 }
 
-/// Each byte shifted left by `n`, to the right where negative.
+/// Each byte shifted left by `n`, to the right where negative. `n` is known when this is compiled.
 #[inline(always)]
 pub(super) fn shift(a: uint8x16_t, n: i32) -> uint8x16_t {
-    v!(vshlq_u8(a, vdupq_n_s8(n as i8)))
+    v!(match n {
+        -7 => vshrq_n_u8::<7>(a),
+        -6 => vshrq_n_u8::<6>(a),
+        -5 => vshrq_n_u8::<5>(a),
+        -4 => vshrq_n_u8::<4>(a),
+        -3 => vshrq_n_u8::<3>(a),
+        -2 => vshrq_n_u8::<2>(a),
+        -1 => vshrq_n_u8::<1>(a),
+        0 => a,
+        1 => vshlq_n_u8::<1>(a),
+        2 => vshlq_n_u8::<2>(a),
+        3 => vshlq_n_u8::<3>(a),
+        4 => vshlq_n_u8::<4>(a),
+        5 => vshlq_n_u8::<5>(a),
+        6 => vshlq_n_u8::<6>(a),
+        7 => vshlq_n_u8::<7>(a),
+        _ => unreachable!("a byte has eight bits"),
+    })
+}
+
+/// The same, which the compiler takes for something new: it would rather widen each lane of a vector of its own than use the lanes of
+/// a wider one.
+#[inline(always)]
+pub(super) fn opaque(a: int32x4_t) -> int32x4_t {
+    let mut out = a;
+    // SAFETY: no instruction at all.
+    unsafe {
+        asm!("/* {0:v} */", inout(vreg) out, options(pure, nomem, nostack, preserves_flags));
+    }
+    out
 }
 
 /// Signed bytes.
@@ -215,8 +244,8 @@ macro_rules! bytes_128 {
         type Shorts = [int16x8_t; 2];
         type Sums = int32x4_t;
         type Quad = float32x4_t;
+        type Whole = int32x4_t;
         type Bytes2 = [uint8x16_t; 4];
-        type Sums2 = int32x4_t;
         /// Two lanes for each block.
         type PairSums = int32x4_t;
         type Octet = [float32x4_t; 2];
@@ -500,6 +529,23 @@ macro_rules! bytes_128 {
             v!(vcvtq_f32_s32(totals4(rows)))
         }
         #[inline(always)]
+        fn whole(self, rows: [int32x4_t; 4]) -> int32x4_t {
+            totals4(rows)
+        }
+        #[inline(always)]
+        fn whole_from(self, now: int32x4_t, before: int32x4_t, plus: i32) -> float32x4_t {
+            v!(vcvtq_f32_s32(vaddq_s32(
+                vsubq_s32(now, before),
+                vdupq_n_s32(plus)
+            )))
+        }
+        #[inline(always)]
+        fn quad_halves(self, bits: [u16; 4]) -> float32x4_t {
+            v!(vcvt_f32_f16(vreinterpret_f16_u16(vcreate_u16(
+                bytemuck::cast(bits)
+            ))))
+        }
+        #[inline(always)]
         fn dot_eights(self, rows: [[int16x8_t; 2]; 2], by: [int16x8_t; 2]) -> float32x4_t {
             let mut sums = [v!(vdupq_n_s32(0)); 4];
             for r in 0..4 {
@@ -535,6 +581,24 @@ macro_rules! bytes_128 {
         fn turn2<const A: i32, const B: i32>(self, from: &[u8; 32]) -> [uint8x16_t; 4] {
             let [a, b] = load2(from);
             [shift(a, A), shift(b, A), shift(a, B), shift(b, B)]
+        }
+        #[inline(always)]
+        fn sixes(self, low: &[u8; 64], high: &[u8; 32]) -> [[uint8x16_t; 4]; 2] {
+            let (low, high) = (load4(low), load2(high));
+            let (mut first, mut second) = (low, low);
+            v!({
+                let pairs = vdupq_n_u8(0x33);
+                for i in 0..2 {
+                    // The first and third pair of bits, and the second and fourth: each has room beside it for a nibble.
+                    let odd = vandq_u8(high[i], pairs);
+                    let even = vandq_u8(vshrq_n_u8::<2>(high[i]), pairs);
+                    for (at, bits) in [(i, odd), (i + 2, even)] {
+                        second[at] = vsriq_n_u8::<4>(bits, low[at]);
+                        first[at] = vsliq_n_u8::<4>(low[at], bits);
+                    }
+                }
+            });
+            [first, second]
         }
         #[inline(always)]
         fn shr2<const N: i32>(self, a: [uint8x16_t; 4]) -> [uint8x16_t; 4] {
@@ -585,49 +649,40 @@ macro_rules! bytes_128 {
             [a, b, c, d]
         }
         #[inline(always)]
-        fn spread2(self, sums: int32x4_t) -> int32x4_t {
-            sums
-        }
-        #[inline(always)]
         fn mac2_signed(
             self,
-            sums: int32x4_t,
+            sums: Self::Sums2,
             codes: [uint8x16_t; 4],
             input: &[i8; 64],
             scales: [int16x8_t; 2],
             i: usize,
-        ) -> int32x4_t {
+        ) -> Self::Sums2 {
             self.mac2(sums, codes, input, scales, i)
         }
         #[inline(always)]
         fn wide_mac2_signed(
             self,
-            sums: int32x4_t,
+            sums: Self::Sums2,
             codes: [uint8x16_t; 4],
             input: &[i8; 64],
             scales: [int16x8_t; 2],
             i: usize,
-        ) -> int32x4_t {
+        ) -> Self::Sums2 {
             self.wide_mac2(sums, codes, input, scales, i)
         }
         #[inline(always)]
         fn halves_mac2(
             self,
-            sums: int32x4_t,
+            sums: Self::Sums2,
             codes: [uint8x16_t; 4],
             input: &[[[i8; 16]; 2]; 2],
             scales: [int16x8_t; 2],
             i: usize,
-        ) -> int32x4_t {
+        ) -> Self::Sums2 {
             let [[a, b], [c, d]] = *input;
             let codes = [codes[0], codes[2], codes[1], codes[3]];
             self.wide_mac2(sums, codes, &bytemuck::cast([a, c, b, d]), scales, i)
         }
-        #[inline(always)]
-        fn whole_totals(self, rows: [int32x4_t; 4]) -> float32x4_t {
-            self.totals(rows)
-        }
-
         #[inline(always)]
         fn pair_dot_signed(self, codes: [uint8x16_t; 4], input: [uint8x16_t; 4]) -> int32x4_t {
             self.pair_dot(codes, input, 127)
@@ -722,6 +777,7 @@ macro_rules! bytes_128 {
             v!(vfmaq_f32(c, a, b))
         }
 
+        const SHARED_INPUTS: bool = true;
         type Rows = [int32x4_t; 4];
         const TILE_PANELS: usize = 1;
         const BIASED: bool = false;

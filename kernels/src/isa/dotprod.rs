@@ -2,6 +2,10 @@
 //! products to each sum of 32 bits.
 //!
 //! Its intrinsics are not stable; here each is its one instruction.
+//!
+//! Groups of products that have scales of their own would each begin with a zero. Instead one sum runs on through a super-block, and
+//! after each group is added times the scale's *step*, the scale less the next one: by partial summation that is the same, exactly, because
+//! sums wrap around and back.
 
 #![allow(unsafe_code, reason = "the intrinsics of a level and its entry")]
 
@@ -67,8 +71,34 @@ fn add_lane<const L: i32>(
 /// Verbs on few tokens by `sdot`, and on the sums of 16 rows: for the levels that have it.
 macro_rules! sdots {
     () => {
+        /// Products times scales; and the products that run on.
+        type Sums2 = [int32x4_t; 2];
         type Dots = [int32x4_t; 4];
 
+        #[inline(always)]
+        fn stepped(self, scales: [int16x8_t; 2]) -> [int16x8_t; 2] {
+            v!({
+                let zero = vdupq_n_s16(0);
+                let next = [
+                    vextq_s16::<1>(scales[0], scales[1]),
+                    vextq_s16::<1>(scales[1], zero),
+                ];
+                [vsubq_s16(scales[0], next[0]), vsubq_s16(scales[1], next[1])]
+            })
+        }
+        #[inline(always)]
+        fn wide_stepped(self, scales: [int16x8_t; 2]) -> [int16x8_t; 2] {
+            let next = v!(vextq_s16::<1>(scales[0], vdupq_n_s16(0)));
+            v!([vsubq_s16(scales[0], next); 2])
+        }
+        #[inline(always)]
+        fn spread2(self, sums: int32x4_t) -> [int32x4_t; 2] {
+            v!([sums, vdupq_n_s32(0)])
+        }
+        #[inline(always)]
+        fn whole_totals(self, rows: [[int32x4_t; 2]; 4]) -> float32x4_t {
+            self.totals([rows[0][0], rows[1][0], rows[2][0], rows[3][0]])
+        }
         #[inline(always)]
         fn dot(self, sums: int32x4_t, codes: [uint8x16_t; 2], input: &[i8; 32]) -> int32x4_t {
             let x = load2(input);
@@ -77,50 +107,53 @@ macro_rules! sdots {
         #[inline(always)]
         fn mac2(
             self,
-            sums: int32x4_t,
+            [mut sums, mut run]: [int32x4_t; 2],
             codes: [uint8x16_t; 4],
             input: &[i8; 64],
-            scales: [int16x8_t; 2],
+            steps: [int16x8_t; 2],
             i: usize,
-        ) -> int32x4_t {
+        ) -> [int32x4_t; 2] {
             let x = load4(input);
             v!({
-                let zero = vdupq_n_s32(0);
-                let scales = if i.is_multiple_of(2) {
-                    vmovl_s16(vget_low_s16(scales[i / 2]))
+                let steps = opaque(if i.is_multiple_of(2) {
+                    vmovl_s16(vget_low_s16(steps[i / 2]))
                 } else {
-                    vmovl_high_s16(scales[i / 2])
-                };
-                let sums = vmlaq_laneq_s32::<0>(sums, sdot(zero, codes[0], x[0]), scales);
-                let sums = vmlaq_laneq_s32::<1>(sums, sdot(zero, codes[1], x[1]), scales);
-                let sums = vmlaq_laneq_s32::<2>(sums, sdot(zero, codes[2], x[2]), scales);
-                vmlaq_laneq_s32::<3>(sums, sdot(zero, codes[3], x[3]), scales)
+                    vmovl_high_s16(steps[i / 2])
+                });
+                run = sdot(run, codes[0], x[0]);
+                sums = vmlaq_laneq_s32::<0>(sums, run, steps);
+                run = sdot(run, codes[1], x[1]);
+                sums = vmlaq_laneq_s32::<1>(sums, run, steps);
+                run = sdot(run, codes[2], x[2]);
+                sums = vmlaq_laneq_s32::<2>(sums, run, steps);
+                run = sdot(run, codes[3], x[3]);
+                [vmlaq_laneq_s32::<3>(sums, run, steps), run]
             })
         }
         #[inline(always)]
         fn wide_mac2(
             self,
-            sums: int32x4_t,
+            [sums, run]: [int32x4_t; 2],
             codes: [uint8x16_t; 4],
             input: &[i8; 64],
-            scales: [int16x8_t; 2],
+            steps: [int16x8_t; 2],
             i: usize,
-        ) -> int32x4_t {
+        ) -> [int32x4_t; 2] {
             let x = load4(input);
             v!({
-                let zero = vdupq_n_s32(0);
-                let low = sdot(sdot(zero, codes[0], x[0]), codes[1], x[1]);
-                let high = sdot(sdot(zero, codes[2], x[2]), codes[3], x[3]);
-                let scales = if i < 2 {
-                    vmovl_s16(vget_low_s16(scales[0]))
+                let steps = opaque(if i < 2 {
+                    vmovl_s16(vget_low_s16(steps[0]))
                 } else {
-                    vmovl_high_s16(scales[0])
+                    vmovl_high_s16(steps[0])
+                });
+                let low = sdot(sdot(run, codes[0], x[0]), codes[1], x[1]);
+                let run = sdot(sdot(low, codes[2], x[2]), codes[3], x[3]);
+                let sums = if i.is_multiple_of(2) {
+                    vmlaq_laneq_s32::<1>(vmlaq_laneq_s32::<0>(sums, low, steps), run, steps)
+                } else {
+                    vmlaq_laneq_s32::<3>(vmlaq_laneq_s32::<2>(sums, low, steps), run, steps)
                 };
-                if i.is_multiple_of(2) {
-                    vmlaq_laneq_s32::<1>(vmlaq_laneq_s32::<0>(sums, low, scales), high, scales)
-                } else {
-                    vmlaq_laneq_s32::<3>(vmlaq_laneq_s32::<2>(sums, low, scales), high, scales)
-                }
+                [sums, run]
             })
         }
         #[inline(always)]

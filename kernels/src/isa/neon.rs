@@ -66,6 +66,7 @@ fn rows(dots: [int16x8_t; 8]) -> [int32x4_t; 4] {
 impl Isa for Neon {
     bytes_128!("neon");
     floats_128!();
+    type Sums2 = int32x4_t;
     /// Products of four positions of two rows each, in 16 bits.
     type Dots = [int16x8_t; 8];
 
@@ -80,6 +81,14 @@ impl Isa for Neon {
             vpadalq_s16(sums, products(codes[0], x[0])),
             products(codes[1], x[1])
         ))
+    }
+    #[inline(always)]
+    fn spread2(self, sums: int32x4_t) -> int32x4_t {
+        sums
+    }
+    #[inline(always)]
+    fn whole_totals(self, rows: [int32x4_t; 4]) -> float32x4_t {
+        self.totals(rows)
     }
     #[inline(always)]
     fn mac2(

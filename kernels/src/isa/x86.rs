@@ -267,6 +267,7 @@ macro_rules! bytes_256 {
         type Shorts = __m256i;
         type Sums = __m256i;
         type Quad = __m128;
+        type Whole = ();
         type Octet = __m256;
 
         #[inline]
