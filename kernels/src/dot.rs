@@ -173,6 +173,7 @@ fn super_row<I: Isa, F: Super, const T: usize>(
     input: &[&SuperInput; T],
     (mut sums, refined): Starts<I, T>,
 ) -> [I::Sums2; T] {
+    prefetch(isa, block);
     for i in 0..4 {
         sums = super_part::<I, F, T>(isa, block, i, input, sums, refined);
     }
@@ -187,6 +188,9 @@ fn super_turns<I: Isa, F: Super, const T: usize>(
     input: &[&SuperInput; T],
     [(s0, f0), (s1, f1), (s2, f2), (s3, f3)]: [Starts<I, T>; STREAMS],
 ) -> [[I::Sums2; T]; STREAMS] {
+    for block in blocks {
+        prefetch(isa, block);
+    }
     let mut sums = [s0, s1, s2, s3];
     // Not as loops: which scales meet a part must be known when this is compiled, and the compiler does not unroll so much.
     macro_rules! turn {
@@ -228,7 +232,6 @@ fn narrow_start<I: Isa, F: Super, const T: usize>(
     block: &F::Block,
     input: &[&SuperInput; T],
 ) -> (Starts<I, T>, [I::Sums; T]) {
-    prefetch(isa, block);
     let Scales { scales, mins } = F::scales(isa, block);
     let mut refined = [scales; T];
     let mut sums = [isa.spread2(isa.sums(0)); T];
@@ -254,9 +257,6 @@ fn wide_starts<I: Isa, F: Super, const T: usize>(
     blocks: [&F::Block; 2],
     input: &[&SuperInput; T],
 ) -> ([Starts<I, T>; 2], I::Shorts) {
-    for block in blocks {
-        prefetch(isa, block);
-    }
     let Scales { scales, mins } = F::wide_scales(isa, blocks);
     let mut starts = [([isa.spread2(isa.sums(0)); T], [scales; T]); 2];
     for t in 0..T {
@@ -319,23 +319,25 @@ fn super_sums<I: Isa, F: Super, const T: usize>(
         mins = eights_totals::<I, F, T>(isa, [m01, m23], x, mins);
         return ([s0, s1, s2, s3], mins);
     }
-    let mut min_sums = [[isa.sums(0); T]; STREAMS];
-    let sums = if I::SHARED_INPUTS {
+    let (sums, min_sums);
+    if I::SHARED_INPUTS {
         let (p0, m0) = narrow_start::<I, F, T>(isa, b0, x);
         let (p1, m1) = narrow_start::<I, F, T>(isa, b1, x);
         let (p2, m2) = narrow_start::<I, F, T>(isa, b2, x);
         let (p3, m3) = narrow_start::<I, F, T>(isa, b3, x);
+        sums = super_turns::<I, F, T>(isa, blocks, x, [p0, p1, p2, p3]);
         min_sums = [m0, m1, m2, m3];
-        super_turns::<I, F, T>(isa, blocks, x, [p0, p1, p2, p3])
     } else {
-        let mut sums = [[isa.spread2(isa.sums(0)); T]; STREAMS];
-        for r in 0..STREAMS {
-            let start;
-            (start, min_sums[r]) = narrow_start::<I, F, T>(isa, blocks[r], x);
-            sums[r] = super_row::<I, F, T>(isa, blocks[r], x, start);
-        }
-        sums
-    };
+        let (p0, m0) = narrow_start::<I, F, T>(isa, b0, x);
+        let s0 = super_row::<I, F, T>(isa, b0, x, p0);
+        let (p1, m1) = narrow_start::<I, F, T>(isa, b1, x);
+        let s1 = super_row::<I, F, T>(isa, b1, x, p1);
+        let (p2, m2) = narrow_start::<I, F, T>(isa, b2, x);
+        let s2 = super_row::<I, F, T>(isa, b2, x, p2);
+        let (p3, m3) = narrow_start::<I, F, T>(isa, b3, x);
+        let s3 = super_row::<I, F, T>(isa, b3, x, p3);
+        (sums, min_sums) = ([s0, s1, s2, s3], [m0, m1, m2, m3]);
+    }
     if F::MINS {
         for t in 0..T {
             let of = [

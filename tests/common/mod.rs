@@ -4,7 +4,10 @@ use std::process::{Command, Output, Stdio};
 
 /// The command with nothing of the caller's settings and no standard input.
 pub(crate) fn smolq() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_smolq"));
+    // Another machine's binary, run by something that can (tools/emulated.sh), where it is named.
+    let other = std::env::var_os("SMOLQ_TEST_BINARY");
+    let own = env!("CARGO_BIN_EXE_smolq");
+    let mut command = Command::new(other.as_deref().unwrap_or(own.as_ref()));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SMOLQ_")) {
         command.env_remove(name);
     }

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# The ARM levels on a machine without ARM: kernels, whole models and the command line under qemu-aarch64, playing a CPU that has just
+# what a level needs, so that an instruction too many ends the test.
+#
+#   tools/emulated.sh           needs target/release/smolq of this machine, and what tools/cross.sh installs
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+TARGET=aarch64-unknown-linux-musl
+# The CPU that qemu plays, and the level that it has no more than. sve=off: one without the longer vectors, which smolq has no use for.
+CPUS=("cortex-a72 neon" "cortex-a76 neon-dotprod" "max neon-i8mm" "max,sve=off neon-i8mm")
+native=target/release/smolq
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+
+say() { printf '==> %s, after %ss\n' "$*" "$SECONDS"; }
+
+say "building for $TARGET"
+# Tests say nothing of what is linked together, and are built in half the time without.
+CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=false tools/cross.sh cargo "$TARGET" build --release --bin smolq --no-default-features
+CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=false tools/cross.sh cargo "$TARGET" test --release -p smolq-kernels --lib \
+    --tests --no-run --message-format json >"$work/built.json"
+arm="$PWD/${CARGO_TARGET_DIR:-target/cross}/$TARGET/release/smolq"
+[ -x "$arm" ] || arm="$PWD/target/$TARGET/release/smolq"
+mapfile -t tests < <(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$work/built.json")
+[ ${#tests[@]} -ge 4 ] || { echo "error: only ${#tests[@]} test programs were built" >&2; exit 1; }
+
+# Each CPU's tests one after the other, all CPUs side by side.
+kernels() {
+    local cpu="$1" level="$2"
+    for program in "${tests[@]}"; do
+        SMOLQ_LEVEL="$level" qemu-aarch64 -cpu "$cpu" "$program" || return 1
+    done
+}
+say "kernels under ${CPUS[*]%% *}"
+pids=()
+for i in 0 1 2; do
+    # shellcheck disable=SC2086
+    kernels ${CPUS[$i]} >"$work/kernels-$i" 2>&1 &
+    pids+=($!)
+done
+failed=0
+for i in 0 1 2; do
+    wait "${pids[$i]}" || failed=1
+    grep -E '^test |^test result|panicked|NOT TESTED|signal' "$work/kernels-$i" || true
+done
+[ "$failed" = 0 ] || { cat "$work"/kernels-*; echo "error: kernels differ under emulation" >&2; exit 1; }
+
+say "whole models, byte for byte"
+python3 -c 'import json; print(json.dumps([(i * 37 + 11) % 256 for i in range(70)]))' >"$work/ids.json"
+compared=0
+for model in tests/data/*.gguf ${SMOLQ_FIXTURES:+"$SMOLQ_FIXTURES"/models/*.gguf}; do
+    "$native" logits "$model" --tokens "$work/ids.json" -o "$work/native.npy" >/dev/null 2>"$work/error" || {
+        echo "not compared, it does not run here: $(tail -1 "$work/error")"
+        continue
+    }
+    for of in "${CPUS[@]}"; do
+        read -r cpu level <<<"$of"
+        # All tokens at once with two threads; and by threes, as few tokens go, with one.
+        for how in "-t 2" "-t 1 --chunk 3"; do
+            # shellcheck disable=SC2086
+            SMOLQ_LEVEL="$level" qemu-aarch64 -cpu "$cpu" "$arm" logits "$model" --tokens "$work/ids.json" -o "$work/arm.npy" $how >/dev/null
+            cmp "$work/native.npy" "$work/arm.npy" || { echo "error: $model differs under $cpu $how" >&2; exit 1; }
+            compared=$((compared + 1))
+        done
+    done
+done
+[ "$compared" -ge 72 ] || { echo "error: only $compared comparisons" >&2; exit 1; }
+echo "logits compared: $compared, all equal"
+
+say "the command line"
+mkdir "$work/bin"
+cp "$arm" "$work/bin/smolq-arm"
+printf '#!/bin/sh\nexec qemu-aarch64 -cpu cortex-a72 %s "$@"\n' "$work/bin/smolq-arm" >"$work/bin/smolq"
+chmod +x "$work/bin/smolq"
+SMOLQ_TEST_BINARY="$work/bin/smolq" cargo test --release --test cli
+say "done"
