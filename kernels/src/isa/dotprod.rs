@@ -174,37 +174,34 @@ macro_rules! sdots {
         fn dots(self) -> [int32x4_t; 4] {
             v!([vdupq_n_s32(0); 4])
         }
+        #[inline(always)]
+        fn weigh(
+            self,
+            mut sums: [int32x4_t; 4],
+            dots: [int32x4_t; 4],
+            by: &Pairs,
+            refine: i32,
+        ) -> [int32x4_t; 4] {
+            let by = load4(by);
+            for i in 0..4 {
+                sums[i] = v!(vmlaq_s32(
+                    sums[i],
+                    dots[i],
+                    vmulq_n_s32(scales(by[i]), refine)
+                ));
+            }
+            sums
+        }
+        #[inline(always)]
+        fn gather(self, mut sums: [int32x4_t; 4], dots: [int32x4_t; 4]) -> [int32x4_t; 4] {
+            for i in 0..4 {
+                sums[i] = v!(vaddq_s32(sums[i], dots[i]));
+            }
+            sums
+        }
     };
 }
 pub(super) use sdots;
-
-/// Sums of 16 rows, and what was added up since, times their scales.
-#[inline(always)]
-pub(super) fn weigh(
-    mut sums: [int32x4_t; 4],
-    dots: [int32x4_t; 4],
-    by: &Pairs,
-    refine: i32,
-) -> [int32x4_t; 4] {
-    let by = load4(by);
-    for i in 0..4 {
-        sums[i] = v!(vmlaq_s32(
-            sums[i],
-            dots[i],
-            vmulq_n_s32(scales(by[i]), refine)
-        ));
-    }
-    sums
-}
-
-/// Sums of 16 rows, and more of them.
-#[inline(always)]
-pub(super) fn gather(mut sums: [int32x4_t; 4], dots: [int32x4_t; 4]) -> [int32x4_t; 4] {
-    for i in 0..4 {
-        sums[i] = v!(vaddq_s32(sums[i], dots[i]));
-    }
-    sums
-}
 
 impl Isa for Dotprod {
     bytes_128!("neon,dotprod");
@@ -239,19 +236,5 @@ impl Isa for Dotprod {
         dots[2] = add_lane::<2>(dots[2], codes, input);
         dots[3] = add_lane::<3>(dots[3], codes, input);
         dots
-    }
-    #[inline(always)]
-    fn weigh(
-        self,
-        sums: [int32x4_t; 4],
-        dots: [int32x4_t; 4],
-        by: &Pairs,
-        refine: i32,
-    ) -> [int32x4_t; 4] {
-        weigh(sums, dots, by, refine)
-    }
-    #[inline(always)]
-    fn gather(self, sums: [int32x4_t; 4], dots: [int32x4_t; 4]) -> [int32x4_t; 4] {
-        gather(sums, dots)
     }
 }

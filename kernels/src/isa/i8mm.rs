@@ -7,7 +7,7 @@
 #![allow(unsafe_code, reason = "the intrinsics of a level and its entry")]
 
 use super::arm::*;
-use super::dotprod::{gather, sdot, sdots, weigh};
+use super::dotprod::{sdot, sdots};
 use super::{Isa, Level, Task};
 use crate::input::TILE_TOKENS;
 use crate::panel::{Codes4, Pairs};
@@ -119,19 +119,5 @@ impl Isa for I8mm {
             }
         }
         out
-    }
-    #[inline(always)]
-    fn weigh(
-        self,
-        sums: [int32x4_t; 4],
-        dots: [int32x4_t; 4],
-        by: &Pairs,
-        refine: i32,
-    ) -> [int32x4_t; 4] {
-        weigh(sums, dots, by, refine)
-    }
-    #[inline(always)]
-    fn gather(self, sums: [int32x4_t; 4], dots: [int32x4_t; 4]) -> [int32x4_t; 4] {
-        gather(sums, dots)
     }
 }
