@@ -32,7 +32,7 @@ kernels() {
         SMOLQ_LEVEL="$level" qemu-aarch64 -cpu "$cpu" "$program" || return 1
     done
 }
-say "kernels under ${CPUS[*]%% *}"
+say "kernels under ${CPUS[0]% *}, ${CPUS[1]% *} and ${CPUS[2]% *}"
 pids=()
 for i in 0 1 2; do
     # shellcheck disable=SC2086
