@@ -51,6 +51,17 @@ pub enum Error {
     /// Ctrl-C came before everything was done.
     #[error("{0}")]
     Interrupted(String),
+    /// A state that cannot be restored ([`read_state`](crate::model::Session::read_state)).
+    #[error("saved state: at byte {offset}: {problem}")]
+    State {
+        /// Where in the state.
+        offset: u64,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// What a state is read from or written to failed.
+    #[error("saved state: {0}")]
+    Stream(std::io::Error),
     /// Reading or writing failed.
     #[error("{}: {source}", path.display())]
     Io {

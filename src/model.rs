@@ -8,16 +8,20 @@
 //! * `forward`: one region of parallel steps for any number of tokens.
 //! * [`Profile`]: time by kind of step.
 //! * [`Session`]: a conversation with a model: its cache, its threads, its scratch.
+//! * `state`: what a session holds, as bytes.
+//! * `fingerprint`: what tells one model from another.
 //!
 //! Nothing here knows text, files on disk (beyond what the GGUF crate hands out), a terminal or a server.
 
 mod arch;
 mod cache;
 mod config;
+mod fingerprint;
 mod forward;
 mod profile;
 mod rope;
 mod session;
+mod state;
 mod weights;
 
 pub use arch::{ARCHS, Arch};
@@ -141,6 +145,16 @@ impl Model {
     /// The kernels in use.
     pub fn level(&self) -> Level {
         self.level
+    }
+
+    /// What tells this model from others: a SHA-256 of all that decides its logits, 32 bytes. The same for one model however its
+    /// file is opened (mapped, read, part of the program) or divided.
+    ///
+    /// It covers the architecture and its metadata, name, type, shape and length of each tensor, the rope settings in force, and
+    /// of each tensor the first and last 4 KiB, so that a large file need not be read whole: a change that spares the ends
+    /// of all tensors is not seen.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        fingerprint::fingerprint(&self.gguf, &self.config)
     }
 
     /// What is odd about the file but does no harm.

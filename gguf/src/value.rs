@@ -190,7 +190,7 @@ impl Value {
     }
 
     /// Appends the value as it stands in a file, without its type.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+    pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Value::U8(v) => out.extend(v.to_le_bytes()),
             Value::I8(v) => out.extend(v.to_le_bytes()),

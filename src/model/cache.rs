@@ -76,6 +76,15 @@ impl HalfRef<'_> {
             HalfRef::Q8_0(all) => KvRows::Q8_0(all.row(head)),
         }
     }
+
+    /// All positions of a head, as they lie in memory.
+    pub(crate) fn bytes(&self, head: usize) -> &[u8] {
+        match self {
+            HalfRef::F32(all) => bytemuck::cast_slice(all.row(head)),
+            HalfRef::F16(all) => bytemuck::cast_slice(all.row(head)),
+            HalfRef::Q8_0(all) => bytemuck::cast_slice(all.row(head)),
+        }
+    }
 }
 
 /// One head of a [`Half`] borrowed for writing.
@@ -95,6 +104,15 @@ impl HeadMut<'_> {
             HeadMut::F32(row) => KvRowMut::F32(&mut row[range(1)]),
             HeadMut::F16(row) => KvRowMut::F16(&mut row[range(1)]),
             HeadMut::Q8_0(row) => KvRowMut::Q8_0(&mut row[range(32)]),
+        }
+    }
+
+    /// All positions, as they lie in memory.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            HeadMut::F32(row) => bytemuck::cast_slice_mut(row),
+            HeadMut::F16(row) => bytemuck::cast_slice_mut(row),
+            HeadMut::Q8_0(row) => bytemuck::cast_slice_mut(row),
         }
     }
 }
@@ -146,6 +164,7 @@ impl LayerCache {
 /// Keys and values of all layers. Which positions hold something is the session's business.
 pub(crate) struct Cache {
     pub(crate) layers: Vec<LayerCache>,
+    kinds: (KvType, KvType),
 }
 
 impl Cache {
@@ -176,7 +195,15 @@ impl Cache {
                 "the KV cache of {n_ctx} positions needs {needed} MiB: {why}; lower -c/--ctx-size or use -ctk q8_0 -ctv q8_0"
             ))
         })?;
-        Ok(Cache { layers })
+        Ok(Cache {
+            layers,
+            kinds: (k, v),
+        })
+    }
+
+    /// How keys and values are stored.
+    pub(crate) fn kinds(&self) -> (KvType, KvType) {
+        self.kinds
     }
 
     /// Bytes of a cache.

@@ -52,16 +52,16 @@ pub struct SessionMemory {
 
 /// A conversation with a model.
 pub struct Session {
-    model: Arc<Model>,
-    cache: Cache,
+    pub(super) model: Arc<Model>,
+    pub(super) cache: Cache,
     scratch: Scratch,
     pool: Pool,
-    n_ctx: usize,
+    pub(super) n_ctx: usize,
     n_ubatch: usize,
-    tokens: Vec<u32>,
+    pub(super) tokens: Vec<u32>,
     recorder: Option<Recorder>,
     /// Rows of logits that the last pass gave.
-    wanted: usize,
+    pub(super) wanted: usize,
 }
 
 /// Logits of one pass, borrowed from a session: `[rows, n_vocab]`, one row after the other.
@@ -268,7 +268,7 @@ impl Session {
     }
 
     /// What the last pass gave: of [`Session::prefill`] the logits of the last token, of [`Session::read`] those of all.
-    /// Empty before the first pass, and after [`Session::reserve`] made new room.
+    /// Empty before the first pass, after [`Session::read_state`], and after [`Session::reserve`] made new room.
     pub fn logits(&self) -> Logits<'_> {
         Logits {
             all: self.scratch.logits.read(),
