@@ -62,6 +62,14 @@ pub enum Error {
     /// What a state is read from or written to failed.
     #[error("saved state: {0}")]
     Stream(std::io::Error),
+    /// A session file that cannot be used ([`saved`](crate::saved)).
+    #[error("{}: {problem}", path.display())]
+    Saved {
+        /// The file.
+        path: PathBuf,
+        /// Where and what is wrong, and what to do.
+        problem: String,
+    },
     /// Reading or writing failed.
     #[error("{}: {source}", path.display())]
     Io {

@@ -33,6 +33,7 @@ pub mod generate;
 pub mod machine;
 pub mod model;
 pub mod sample;
+pub mod saved;
 pub mod speculate;
 pub mod synth;
 pub mod tokenizer;
