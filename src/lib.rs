@@ -23,10 +23,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod apart;
 pub mod bench;
 pub mod catalogue;
 pub mod chat;
 pub mod cli;
+pub mod constrain;
 pub mod embedded;
 pub mod error;
 pub mod generate;

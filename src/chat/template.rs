@@ -26,10 +26,6 @@ const MAX_SOURCE: usize = 64 << 10;
 const MAX_OUTPUT: usize = 16 << 20;
 /// Steps that a rendering may take beyond those for each byte of its input.
 const FUEL: u64 = 1_000_000;
-/// Stack of the thread that parses and runs. A chain of attributes, of `not` or of `elif` is a tree as deep as it is long, and the longest
-/// that [`MAX_SOURCE`] allows must fit; only what is used takes memory.
-const STACK: usize = 128 << 20;
-
 /// What a model is to read.
 #[derive(Debug, Default)]
 pub struct Prompt<'a> {
@@ -139,24 +135,13 @@ fn size(json: &Json) -> usize {
     }
 }
 
-/// Runs what a template might blow the stack with, on a stack of its own.
+/// Parses or runs a template on a stack that holds all the nesting [`MAX_SOURCE`] allows.
 fn apart<T: Send>(
     work: impl FnOnce() -> std::result::Result<T, minijinja::Error> + Send,
 ) -> Result<T> {
-    let done = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("template".to_owned())
-            .stack_size(STACK);
-        match thread.spawn_scoped(scope, work) {
-            Ok(thread) => Ok(thread.join()),
-            Err(error) => Err(Error::Resources(format!(
-                "no thread for the chat template: {error}"
-            ))),
-        }
-    })?;
-    match done {
-        Ok(done) => done.map_err(|error| Error::Template(explain(&error))),
-        Err(_) => Err(Error::Template(
+    match crate::apart::apart("chat template", work)? {
+        Some(done) => done.map_err(|error| Error::Template(explain(&error))),
+        None => Err(Error::Template(
             "it made the template engine fail".to_owned(),
         )),
     }

@@ -203,26 +203,119 @@ impl Sampler {
     /// drawn from them would be noise.
     pub fn sample(&mut self, logits: &[f32]) -> Result<u32> {
         let free = self.choose(logits)?;
+        Ok(self.or_forced(free))
+    }
+
+    /// Chooses the next token among those that `allowed` has a bit for: bit `id % 32` of the word `id / 32`. It is not
+    /// accepted yet. The others count as tokens at minus infinity: no filter sees them. Checks and draws are those of
+    /// [`sample`](Self::sample).
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample), and if nothing is allowed.
+    pub fn sample_among(&mut self, logits: &[f32], allowed: &[u32]) -> Result<u32> {
+        let free = self.choose_among(logits, allowed)?;
+        Ok(self.or_forced(free))
+    }
+
+    /// The next forced token, if there is one, instead of a choice.
+    fn or_forced(&mut self, free: u32) -> u32 {
         let Some(&forced) = self.options.forced.get(self.forced) else {
-            return Ok(free);
+            return free;
         };
         self.forced += 1;
-        Ok(forced)
+        forced
+    }
+
+    /// The token that the logits and the random stream give among those allowed.
+    fn choose_among(&mut self, logits: &[f32], allowed: &[u32]) -> Result<u32> {
+        self.check_length(logits)?;
+        let words = logits.len().div_ceil(32);
+        if allowed.len() != words {
+            let why = format!(
+                "{} words of 32 tokens for a vocabulary of {}, which takes {words}",
+                allowed.len(),
+                logits.len()
+            );
+            let field = "allowed";
+            return Err(Error::Request { field, why });
+        }
+        let Self {
+            options,
+            penalties,
+            scores,
+            ..
+        } = self;
+        if options.logit_bias.is_empty() && penalties.is_idle() {
+            // One pass finds what is broken and leaves what is allowed.
+            let blocks = logits.chunks(32).zip(scores.chunks_mut(32));
+            for (block, ((logits, scores), &bits)) in blocks.zip(allowed).enumerate() {
+                // Most words hold nothing; only their logits are looked at.
+                let sound = if bits == 0 {
+                    scores.fill(f32::NEG_INFINITY);
+                    logits
+                        .iter()
+                        .fold(true, |all, logit| all & logit.is_finite())
+                } else {
+                    keep(bits, logits, scores)
+                };
+                if !sound && let Some(i) = logits.iter().position(|logit| !logit.is_finite()) {
+                    return Err(non_finite((block * 32 + i) as u32, logits[i]));
+                }
+            }
+        } else {
+            if let Some(token) = first_non_finite(logits) {
+                return Err(non_finite(token, logits[token as usize]));
+            }
+            scores.copy_from_slice(logits);
+            adjust(options, penalties, scores)?;
+            for (scores, &bits) in scores.chunks_mut(32).zip(allowed) {
+                forbid(bits, scores);
+            }
+        }
+        self.finish().ok_or_else(|| {
+            if allowed.iter().all(|&bits| bits == 0) {
+                let why = "there is no token that may come next".to_owned();
+                let field = "allowed";
+                Error::Request { field, why }
+            } else {
+                let why = "forbids every token that may come next".to_owned();
+                let field = "logit_bias";
+                Error::Request { field, why }
+            }
+        })
+    }
+
+    /// The token that `scores`, which hold what is left of the logits, and the random stream give; none if nothing is left.
+    fn finish(&mut self) -> Option<u32> {
+        let Self {
+            options,
+            random,
+            scores,
+            candidates,
+            ..
+        } = self;
+        if options.temp == 0.0 {
+            return best(scores, |_| false).ok().flatten();
+        }
+        select(options, random, candidates, scores)
+    }
+
+    fn check_length(&self, logits: &[f32]) -> Result<()> {
+        if logits.len() == self.scores.len() {
+            return Ok(());
+        }
+        let why = format!(
+            "{} values for a vocabulary of {}",
+            logits.len(),
+            self.scores.len()
+        );
+        let field = "logits";
+        Err(Error::Request { field, why })
     }
 
     /// The token that the logits and the random stream give.
     fn choose(&mut self, logits: &[f32]) -> Result<u32> {
-        if logits.len() != self.scores.len() {
-            let why = format!(
-                "{} values for a vocabulary of {}",
-                logits.len(),
-                self.scores.len()
-            );
-            return Err(Error::Request {
-                field: "logits",
-                why,
-            });
-        }
+        self.check_length(logits)?;
         let Self {
             options,
             random,
@@ -236,11 +329,11 @@ impl Sampler {
             // One pass finds the best and what is broken.
             return match best(logits, |logit| !logit.is_finite()) {
                 Ok(found) => found.ok_or_else(nothing_left),
-                Err(token) => Err(non_finite(logits, token)),
+                Err(token) => Err(non_finite(token, logits[token as usize])),
             };
         }
         if let Some(token) = first_non_finite(logits) {
-            return Err(non_finite(logits, token));
+            return Err(non_finite(token, logits[token as usize]));
         }
         let scores = if as_they_are {
             logits
@@ -255,14 +348,44 @@ impl Sampler {
                 .flatten()
                 .ok_or_else(nothing_left);
         }
-        let top_k = usize::try_from(options.top_k).unwrap_or(0);
-        if !candidates.fill(scores, top_k) {
-            return Err(nothing_left());
+        select(options, random, candidates, scores).ok_or_else(nothing_left)
+    }
+}
+
+/// The filters and the draw; none if no score is above minus infinity.
+fn select(
+    options: &SampleOptions,
+    random: &mut Random,
+    candidates: &mut Candidates,
+    scores: &[f32],
+) -> Option<u32> {
+    let top_k = usize::try_from(options.top_k).unwrap_or(0);
+    if !candidates.fill(scores, top_k) {
+        return None;
+    }
+    candidates.typical(scores, options.typical);
+    candidates.top_p(scores, options.top_p);
+    candidates.min_p(scores, options.min_p);
+    Some(candidates.draw(scores, options.temp, random.next_unit()))
+}
+
+/// Writes the logits that have a bit, and minus infinity for the others. Whether all logits are finite.
+fn keep(bits: u32, logits: &[f32], scores: &mut [f32]) -> bool {
+    let mut sound = true;
+    for (i, (score, &logit)) in scores.iter_mut().zip(logits).enumerate() {
+        sound &= logit.is_finite();
+        let kept = bits >> i & 1 == 1;
+        *score = if kept { logit } else { f32::NEG_INFINITY };
+    }
+    sound
+}
+
+/// Takes out the scores that have no bit.
+fn forbid(bits: u32, scores: &mut [f32]) {
+    for (i, score) in scores.iter_mut().enumerate() {
+        if bits >> i & 1 == 0 {
+            *score = f32::NEG_INFINITY;
         }
-        candidates.typical(scores, options.typical);
-        candidates.top_p(scores, options.top_p);
-        candidates.min_p(scores, options.min_p);
-        Ok(candidates.draw(scores, options.temp, random.next_unit()))
     }
 }
 
@@ -277,17 +400,16 @@ fn adjust(options: &SampleOptions, penalties: &Penalties, scores: &mut [f32]) ->
             || (*score == f32::NEG_INFINITY && bias.is_finite());
         // Two biases on one token: once forbidden, it stays so.
         if overflowed && !(*score == f32::NEG_INFINITY && forbids(id)) {
-            return Err(non_finite(scores, id));
+            return Err(non_finite(id, scores[id as usize]));
         }
     }
     match penalties.apply(scores) {
-        Some(id) => Err(non_finite(scores, id)),
+        Some(id) => Err(non_finite(id, scores[id as usize])),
         None => Ok(()),
     }
 }
 
-fn non_finite(scores: &[f32], token: u32) -> Error {
-    let value = scores[token as usize];
+fn non_finite(token: u32, value: f32) -> Error {
     Error::NonFinite { token, value }
 }
 
@@ -396,6 +518,70 @@ mod tests {
         // Five standard deviations of a count are below 500.
         for (count, expected) in counts.into_iter().zip([20_000, 10_000, 5_000, 5_000]) {
             assert!(count.abs_diff(expected) < 500, "{counts:?}");
+        }
+    }
+
+    /// The bits of the ids.
+    fn bits(n_vocab: usize, ids: &[u32]) -> Vec<u32> {
+        let mut words = vec![0; n_vocab.div_ceil(32)];
+        for &id in ids {
+            words[id as usize / 32] |= 1 << (id % 32);
+        }
+        words
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_never_chosen() {
+        let n_vocab = 100;
+        let mut noise = Random::from_seed(5);
+        let logits: Vec<f32> = (0..n_vocab).map(|_| noise.next_unit() as f32).collect();
+        let ids = [0, 31, 32, 64, 99];
+        let allowed = bits(n_vocab, &ids);
+        let mut sampler = Sampler::new(&plain(3), n_vocab).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..500 {
+            seen.insert(sampler.sample_among(&logits, &allowed).unwrap());
+        }
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), ids);
+        // Greedy takes the best of them, and the smaller of equals.
+        let greedy = SampleOptions {
+            temp: 0.0,
+            ..SampleOptions::default()
+        };
+        let mut sampler = Sampler::new(&greedy, 70).unwrap();
+        let mut logits = vec![0.0; 70];
+        (logits[5], logits[40], logits[69]) = (9.0, 2.0, 2.0);
+        let allowed = bits(70, &[3, 40, 69]);
+        assert_eq!(sampler.sample_among(&logits, &allowed).unwrap(), 40);
+    }
+
+    #[test]
+    fn nothing_allowed_is_an_error_that_says_whose() {
+        let message = |options: &SampleOptions, logits: &[f32], allowed: &[u32]| {
+            let mut sampler = Sampler::new(options, 40).unwrap();
+            sampler
+                .sample_among(logits, allowed)
+                .unwrap_err()
+                .to_string()
+        };
+        let logits = vec![0.0; 40];
+        for temp in [0.0, 1.0] {
+            let options = SampleOptions { temp, ..plain(1) };
+            assert!(message(&options, &logits, &[0, 0]).starts_with("allowed: "));
+            assert!(message(&options, &logits, &[1]).starts_with("allowed: 1 words"));
+            assert!(message(&options, &logits[1..], &[1, 0]).starts_with("logits: "));
+            let biased = SampleOptions {
+                logit_bias: vec![(7, f32::NEG_INFINITY)],
+                ..options.clone()
+            };
+            assert!(message(&biased, &logits, &bits(40, &[7])).starts_with("logit_bias: "));
+            // A broken logit is told of wherever it is.
+            let mut broken = logits.clone();
+            broken[39] = f32::NAN;
+            for options in [&options, &biased] {
+                let text = message(options, &broken, &bits(40, &[3]));
+                assert!(text.contains("token 39"), "{text}");
+            }
         }
     }
 
@@ -567,6 +753,27 @@ mod tests {
                 let id = first.sample(&logits).unwrap();
                 prop_assert!((id as usize) < logits.len());
                 prop_assert_eq!(id, second.sample(&logits).unwrap());
+            }
+            // Forbidding by bits is forbidding by bias, draw for draw; and all bits are none.
+            let allowed = |id: u32| id == last as u32 % logits.len() as u32 || (seed >> (id % 61)) & 1 == 0;
+            let ids = 0..logits.len() as u32;
+            let among = bits(logits.len(), &ids.clone().filter(|&id| allowed(id)).collect::<Vec<_>>());
+            let mut biased = options.clone();
+            biased.logit_bias.extend(ids.clone().filter(|&id| !allowed(id)).map(|id| (id, f32::NEG_INFINITY)));
+            let mut biased = Sampler::new(&biased, logits.len()).unwrap();
+            let mut masked = Sampler::new(&options, logits.len()).unwrap();
+            for &id in &said {
+                biased.accept(id);
+                masked.accept(id);
+            }
+            for _ in 0..3 {
+                let id = masked.sample_among(&logits, &among).unwrap();
+                prop_assert!(allowed(id));
+                prop_assert_eq!(id, biased.sample(&logits).unwrap());
+            }
+            let all = bits(logits.len(), &ids.collect::<Vec<_>>());
+            for _ in 0..3 {
+                prop_assert_eq!(first.sample_among(&logits, &all).unwrap(), second.sample(&logits).unwrap());
             }
         }
     }

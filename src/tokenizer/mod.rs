@@ -31,6 +31,7 @@ use pretokenizer::{DEFAULT, PreTokenizer, Rule};
 use smolq_gguf::Metadata;
 use special::{Fragment, Specials};
 use spm::Spm;
+use std::sync::Arc;
 use vocab::{Notes, byte_of, shown};
 
 pub use stream::DecodeStream;
@@ -46,15 +47,15 @@ pub struct EncodeOptions {
     pub parse_special: bool,
 }
 
-/// A vocabulary ready to encode and decode.
-#[derive(Debug)]
+/// A vocabulary ready to encode and decode. Clones share what is large.
+#[derive(Clone, Debug)]
 pub struct Tokenizer {
-    model: Model,
-    kinds: Vec<TokenKind>,
+    model: Arc<Model>,
+    kinds: Arc<[TokenKind]>,
     /// The bytes of all pieces one after the other; the piece `id` ends at `ends[id]`.
-    pieces: Vec<u8>,
-    ends: Vec<u32>,
-    specials: Specials,
+    pieces: Arc<[u8]>,
+    ends: Arc<[u32]>,
+    specials: Arc<Specials>,
     eog: Vec<u32>,
     bos: Option<u32>,
     eos: Option<u32>,
@@ -146,11 +147,11 @@ impl Tokenizer {
         let add_eos = has("eos", vocab.add_eos.unwrap_or(false), eos)?;
         let (pieces, ends) = pieces_of(vocab, &kinds, is_spm, &mut notes)?;
         Ok(Self {
-            model,
-            specials: Specials::new(vocab, &kinds),
-            kinds,
-            pieces,
-            ends,
+            model: Arc::new(model),
+            specials: Arc::new(Specials::new(vocab, &kinds)),
+            kinds: kinds.into(),
+            pieces: pieces.into(),
+            ends: ends.into(),
             eog,
             bos,
             eos,
@@ -174,12 +175,28 @@ impl Tokenizer {
     /// An error means that the vocabulary cannot write the text: it lacks a byte and has no token for what
     /// it lacks.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>> {
+        self.encode_from(text, options, true)
+    }
+
+    /// The ids of a text that goes on from another: without what goes before a whole text, and without control tokens.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_on(&self, text: &str) -> Result<Vec<u32>> {
+        let options = EncodeOptions {
+            add_special: false,
+            parse_special: false,
+        };
+        self.encode_from(text, options, false)
+    }
+
+    fn encode_from(&self, text: &str, options: EncodeOptions, start: bool) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         if options.add_special && self.add_bos {
             ids.extend(self.bos);
         }
         let fragments = self.specials.partition(text, options.parse_special);
-        match &self.model {
+        match &*self.model {
             Model::Bpe(split, bpe) => {
                 let mut letters = String::new();
                 for fragment in fragments {
@@ -196,7 +213,7 @@ impl Tokenizer {
             }
             Model::Spm(spm) => {
                 // The prefix also goes before text that follows a special token.
-                let mut at_start = true;
+                let mut at_start = start;
                 for fragment in fragments {
                     match fragment {
                         Fragment::Token(id) => ids.push(id),
@@ -329,7 +346,7 @@ impl Tokenizer {
 
     /// The token whose text in the file is `text`.
     pub fn token_id(&self, text: &str) -> Option<u32> {
-        match &self.model {
+        match &*self.model {
             Model::Bpe(_, bpe) => bpe.token_id(text),
             Model::Spm(spm) => spm.token_id(text),
         }

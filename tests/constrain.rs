@@ -1,0 +1,731 @@
+//! Structured output from outside: what a grammar lets through is what was asked for, whatever the logits say, and grammars of strangers
+//! end in an error or at work, soon.
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+use smolq::constrain::{Constraint, Grammar, Vocabulary, calls};
+use smolq::model::{LoadOptions, Model, Session, SessionOptions};
+use smolq::sample::{Random, SampleOptions, Sampler};
+use smolq::tokenizer::{TokenKind, Tokenizer};
+use smolq_gguf::{Gguf, OpenOptions};
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+/// A vocabulary, its trie, and which of its tokens bring an answer nearer to its end.
+struct Words {
+    tokenizer: Tokenizer,
+    vocabulary: Vocabulary,
+    closing: Vec<bool>,
+}
+
+impl Words {
+    fn of(gguf: &Gguf) -> Words {
+        let tokenizer = Tokenizer::from_metadata(gguf.metadata(), false).unwrap();
+        let closes = |id: u32| {
+            let piece = tokenizer.piece(id);
+            let opens = piece.iter().any(|b| b"[{".contains(b));
+            tokenizer.is_eog(id) || (!opens && piece.last().is_some_and(|b| b"\"}]".contains(b)))
+        };
+        Words {
+            vocabulary: Vocabulary::new(&tokenizer).unwrap(),
+            closing: (0..tokenizer.n_vocab() as u32).map(closes).collect(),
+            tokenizer,
+        }
+    }
+
+    fn constraint(&self, grammar: &Grammar) -> Constraint {
+        Constraint::new(&self.vocabulary, grammar).unwrap_or_else(|e| panic!("{grammar:?}: {e}"))
+    }
+
+    /// Follows an answer of random tokens, or of `logits` asked for each step, to its end. Closing tokens become the likelier the longer it is.
+    fn walk(
+        &self,
+        grammar: &Grammar,
+        seed: u64,
+        mut logits: impl FnMut(&[u32]) -> Vec<f32>,
+    ) -> String {
+        let n_vocab = self.tokenizer.n_vocab();
+        let options = SampleOptions {
+            temp: 1.5,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            seed: Some(seed),
+            ..SampleOptions::default()
+        };
+        let mut sampler = Sampler::new(&options, n_vocab).unwrap();
+        let mut constraint = self.constraint(grammar);
+        let mut ids = Vec::new();
+        for step in 0..600 {
+            let allowed = constraint.allowed().unwrap_or_else(|e| {
+                panic!(
+                    "{grammar:?}: {e} after {:?}",
+                    self.tokenizer.decode(&ids, true)
+                )
+            });
+            let mut scores = logits(&ids);
+            for (score, closes) in scores.iter_mut().zip(&self.closing) {
+                *score += if *closes {
+                    4.0 + 0.1 * step as f32
+                } else {
+                    0.0
+                };
+            }
+            let id = sampler.sample_among(&scores, allowed).unwrap();
+            // Ends are among what is allowed exactly where the answer is complete.
+            for &end in self.tokenizer.eog_ids() {
+                let is_allowed = allowed[end as usize / 32] >> (end % 32) & 1 == 1;
+                assert_eq!(is_allowed, constraint.is_complete());
+            }
+            constraint.accept(id).unwrap();
+            if self.tokenizer.is_eog(id) {
+                assert!(constraint.is_over() && constraint.is_complete());
+                return self.tokenizer.decode(&ids, true);
+            }
+            ids.push(id);
+        }
+        panic!(
+            "{grammar:?} does not end: {}",
+            self.tokenizer.decode(&ids, true)
+        );
+    }
+
+    /// Of random logits.
+    fn stroll(&self, grammar: &Grammar, seed: u64) -> String {
+        let mut random = Random::from_seed(seed);
+        let n_vocab = self.tokenizer.n_vocab();
+        self.walk(grammar, seed, |_| {
+            (0..n_vocab)
+                .map(|_| 6.0 * random.next_unit() as f32)
+                .collect()
+        })
+    }
+
+    /// How much of a text a grammar goes along with, written by the tokenizer, and whether it may end there.
+    fn follow(&self, grammar: &Grammar, text: &str) -> (String, bool) {
+        let mut constraint = self.constraint(grammar);
+        let mut taken = Vec::new();
+        for id in self.tokenizer.encode_on(text).unwrap() {
+            if constraint.accept(id).is_err() {
+                // Nothing has changed: another token may still come.
+                assert!(constraint.allowed().is_ok());
+                return (self.tokenizer.decode(&taken, false), false);
+            }
+            taken.push(id);
+        }
+        (
+            self.tokenizer.decode(&taken, false),
+            constraint.is_complete(),
+        )
+    }
+}
+
+fn gguf() -> Gguf {
+    smolq::embedded::open("tiny".as_ref(), &OpenOptions::default()).unwrap()
+}
+
+static TINY: LazyLock<Words> = LazyLock::new(|| Words::of(&gguf()));
+
+fn fixtures() -> Option<PathBuf> {
+    let path = std::env::var_os("SMOLQ_FIXTURES");
+    if path.is_none() {
+        println!("SMOLQ_FIXTURES is not set: skipped");
+    }
+    path.map(PathBuf::from)
+}
+
+fn schemas() -> Vec<Value> {
+    vec![
+        json!({"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0, "maximum": 130}},
+            "required": ["name", "age"], "additionalProperties": false}),
+        json!({"type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "object", "properties":
+            {"c": {"type": "array", "items": {"type": "boolean"}}}, "required": ["c"]}}, "required": ["b"]}}, "required": ["a"]}),
+        json!({"enum": ["red", "green", 3, null, true, {"x": [1, 2]}, "\"quoted\"\n"]}),
+        json!({"const": {"version": 2, "tags": ["a", "é"], "empty": {}}}),
+        json!({"type": "string", "pattern": "^[A-Z]{2}-[0-9]{3,5}$"}),
+        json!({"type": "string", "pattern": "ab+c", "maxLength": 12}),
+        json!({"type": "array", "items": {"type": "integer", "minimum": -5, "exclusiveMaximum": 12}, "minItems": 3, "maxItems": 6}),
+        json!({"type": "array", "prefixItems": [{"type": "string"}, {"type": "number", "minimum": 0.5, "maximum": 99.25}, {"type": "null"}],
+            "items": false, "minItems": 3}),
+        json!({"type": "array", "prefixItems": [{"type": "boolean"}], "items": {"enum": ["x", "y"]}, "minItems": 2, "maxItems": 4}),
+        json!({"$ref": "#/$defs/node", "$defs": {"node": {"type": "object", "properties": {"value": {"type": "integer", "minimum": 0, "maximum": 99},
+            "children": {"type": "array", "items": {"$ref": "#/$defs/node"}, "maxItems": 2}}, "required": ["value"], "additionalProperties": false}}}),
+        json!({"type": "object", "properties": {"home": {"$ref": "#/definitions/a~1b%20c"}, "work": {"$ref": "#/properties/home"}}, "required": ["work"],
+            "definitions": {"a/b c": {"type": "object", "properties": {"zip": {"type": "string", "minLength": 5, "maxLength": 5}}, "required": ["zip"]}}}),
+        json!({"oneOf": [
+            {"type": "object", "properties": {"kind": {"const": "circle"}, "r": {"type": "number", "exclusiveMinimum": 0}}, "required": ["kind", "r"], "additionalProperties": false},
+            {"type": "object", "properties": {"kind": {"const": "square"}, "side": {"type": "integer", "multipleOf": 5, "minimum": 5, "maximum": 500}}, "required": ["kind", "side"], "additionalProperties": false}]}),
+        json!({"anyOf": [{"type": "string", "maxLength": 3}, {"type": "integer", "minimum": 1000, "maximum": 9999}, {"type": "array", "maxItems": 0}]}),
+        json!({"type": "object", "properties": {"day": {"type": "string", "format": "date"}, "at": {"type": "string", "format": "date-time"},
+            "hour": {"type": "string", "format": "time"}}, "required": ["day", "at", "hour"], "additionalProperties": false}),
+        json!({"type": "object", "properties": {"id": {"type": "string", "format": "uuid"}, "ip": {"type": "string", "format": "ipv4"},
+            "six": {"type": "string", "format": "ipv6"}, "for": {"type": "string", "format": "duration"}}, "required": ["id", "ip", "six", "for"], "additionalProperties": false}),
+        json!({"type": "object", "properties": {"naïve": {"type": "string"}, "日本": {"type": ["integer", "null"], "minimum": 0, "maximum": 7}, "a\"b\\c": {"type": "boolean"}},
+            "required": ["日本", "naïve"], "additionalProperties": {"type": "integer", "minimum": 1, "maximum": 9}}),
+        json!({"type": "object", "patternProperties": {"^x_[a-z]+$": {"type": "integer", "minimum": 0, "maximum": 50}}, "additionalProperties": false}),
+        json!({"allOf": [{"type": "object", "properties": {"a": {"type": "integer", "minimum": 3}}, "required": ["a"]},
+            {"properties": {"a": {"maximum": 8}, "b": {"type": "string", "enum": ["p", "q"]}}, "required": ["b"]}]}),
+        json!({"type": "object", "properties": {"a": {"type": "integer", "minimum": -100, "maximum": 100}, "b": {"type": "number", "minimum": -1.5, "maximum": 2.25},
+            "c": {"type": "integer", "multipleOf": 7, "minimum": 0, "maximum": 1000}}, "required": ["a", "b", "c"], "minProperties": 3.0, "title": "T", "uniqueItems": false}),
+        json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "array", "items": [{"type": "string", "format": "email"}, {"type": "string", "format": "hostname"}],
+            "additionalItems": false, "minItems": 2}),
+    ]
+}
+
+fn validator(schema: &Value) -> Validator {
+    let options = jsonschema::options().should_validate_formats(true);
+    options.build(schema).unwrap()
+}
+
+fn check(validator: &Validator, schema: &Value, answer: &str) {
+    let parsed: Value = serde_json::from_str(answer).unwrap_or_else(|e| panic!("{e}: {answer}"));
+    if let Err(error) = validator.validate(&parsed) {
+        panic!("{error}: {answer} is not by {schema}");
+    }
+}
+
+#[test]
+fn random_answers_are_by_their_schema() {
+    let mut valid = 0;
+    for schema in schemas() {
+        let validator = validator(&schema);
+        for seed in 0..25 {
+            let answer = TINY.stroll(&Grammar::Schema(schema.clone()), seed);
+            check(&validator, &schema, &answer);
+            valid += 1;
+        }
+    }
+    assert_eq!(valid, 500);
+}
+
+#[test]
+fn a_models_answers_are_by_their_schema() {
+    let model = Arc::new(Model::from_gguf(gguf(), &LoadOptions::default()).unwrap());
+    let options = SessionOptions {
+        n_ctx: 1024,
+        threads: 1,
+        ..SessionOptions::default()
+    };
+    let mut session = Session::new(model, &options).unwrap();
+    let prompt = TINY.tokenizer.encode_on("Write JSON:\n").unwrap();
+    for schema in schemas() {
+        let validator = validator(&schema);
+        for seed in 0..2 {
+            let answer = TINY.walk(&Grammar::Schema(schema.clone()), seed, |ids| {
+                if ids.is_empty() {
+                    session.truncate(0);
+                    session.read(&prompt).unwrap();
+                } else {
+                    session.read(&ids[ids.len() - 1..]).unwrap();
+                }
+                session.logits().row(0).to_vec()
+            });
+            check(&validator, &schema, &answer);
+        }
+    }
+}
+
+#[test]
+fn json_mode_is_an_object() {
+    for seed in 0..25 {
+        let answer = TINY.stroll(&Grammar::Json, seed);
+        let parsed: Value =
+            serde_json::from_str(&answer).unwrap_or_else(|e| panic!("{e}: {answer}"));
+        assert!(parsed.is_object(), "{answer}");
+    }
+    let json = |text: &str| TINY.follow(&Grammar::Json, text).1;
+    assert!(json("{\n  \"a\": [1, {}],\n  \"b\": \"é\"\n}"));
+    // White space is no way to go on forever.
+    assert!(!json(&format!("{{{}}}", "\n".repeat(5))));
+    assert!(!json("[1]") && !json(" {}") && !json("{} "));
+}
+
+#[test]
+fn calls_are_written_as_models_learn_it() {
+    let weather = json!({"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer", "not": {}}, "at": {"$ref": "#/$defs/at"}},
+        "required": ["city"], "$defs": {"at": {"type": "string", "format": "date"}}});
+    let tools = [
+        ("weather".to_owned(), weather.clone()),
+        ("now".to_owned(), Value::Null),
+        (
+            "on \"quotes\"".to_owned(),
+            json!({"properties": {"x": {"type": "number"}}}),
+        ),
+    ];
+    let grammar = calls(&tools, "name", "arguments");
+    let is_call = |text: &str| TINY.follow(&grammar, text).1;
+    for text in [
+        r#"{"name": "weather", "arguments": {"city": "Bern"}}"#,
+        r#"{"name": "weather", "arguments": {"city": "Bern", "days": 3, "at": "2024-02-29"}}"#,
+        r#"{"name": "now", "arguments": {}}"#,
+        r#"{"name": "now", "arguments": {"any": [1, "thing"]}}"#,
+        r#"{"name": "on \"quotes\"", "arguments": {"x": 1.5}}"#,
+    ] {
+        assert!(is_call(text), "{text}: {:?}", TINY.follow(&grammar, text));
+    }
+    for text in [
+        r#"{"name":"now", "arguments": {}}"#,
+        r#"{"name": "now","arguments": {}}"#,
+        r#"{ "name": "now", "arguments": {}}"#,
+        r#"{"name": "now", "arguments": []}"#,
+        r#"{"name": "now"}"#,
+        r#"{"arguments": {}, "name": "now"}"#,
+        r#"{"name": "weather", "arguments": {}}"#,
+        r#"{"name": "weather", "arguments": {"days": 3, "city": "Bern"}}"#,
+        r#"{"name": "weather", "arguments": {"city": "Bern", "at": "2023-02-29"}}"#,
+        r#"{"name": "weather", "arguments": {"city": 1}}"#,
+        r#"{"name": "other", "arguments": {}}"#,
+        r#"{"name": "on \"quotes\"", "arguments": {"x": "1"}}"#,
+    ] {
+        assert!(!is_call(text), "{text}");
+    }
+    for seed in 0..25 {
+        let answer = TINY.stroll(&grammar, seed);
+        let parsed: Value =
+            serde_json::from_str(&answer).unwrap_or_else(|e| panic!("{e}: {answer}"));
+        let keys: Vec<&String> = parsed.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["name", "arguments"], "{answer}");
+        assert!(answer.contains("\": "), "{answer}");
+        assert!(
+            parsed["name"] != "weather" || parsed["arguments"]["city"].is_string(),
+            "{answer}"
+        );
+    }
+    // What must come is known at once, and stays so until there is a choice.
+    let mut constraint = TINY.constraint(&calls(&tools[..1], "name", "arguments"));
+    let certain = constraint.certain();
+    let text = TINY.tokenizer.decode(&certain, false);
+    let must = r#"{"name": "weather", "arguments": {"city": ""#;
+    assert!(
+        must.starts_with(&text) && text.len() > must.len() / 2,
+        "{text}"
+    );
+    for id in certain {
+        let allowed = constraint.allowed().unwrap();
+        assert_eq!(allowed.iter().map(|bits| bits.count_ones()).sum::<u32>(), 1);
+        assert_eq!(allowed[id as usize / 32] >> (id % 32) & 1, 1);
+        constraint.accept(id).unwrap();
+    }
+    for (tools, part) in [
+        (vec![], "there are none"),
+        (
+            vec![("f".to_owned(), json!({"$ref": "http://x/y"}))],
+            "\"f\": #/$ref: ",
+        ),
+        (
+            vec![("f".to_owned(), json!([]))],
+            "\"f\": #: a schema is an object, not a list",
+        ),
+    ] {
+        let error = Constraint::new(&TINY.vocabulary, &calls(&tools, "name", "arguments"))
+            .err()
+            .unwrap();
+        let error = error.to_string();
+        assert!(
+            error.starts_with("tools: ") && error.contains(part),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn expressions_and_lark_match_as_a_whole() {
+    let regex = |pattern: &str| Grammar::Regex(pattern.to_owned());
+    let lark = |source: &str| Grammar::Lark(source.to_owned());
+    for (grammar, good, bad) in [
+        (regex("[0-9]{3}"), vec!["123"], vec!["12", "1234", "a"]),
+        (
+            regex(r"^(yes|no)\$?$"),
+            vec!["yes", "no$"],
+            vec!["y", "yes$$", "^yes"],
+        ),
+        (regex(r"a/b\\"), vec!["a/b\\"], vec!["a/b"]),
+        (regex("(?i:é+)x?"), vec!["éÉ", "éx"], vec!["e", "x"]),
+        (
+            lark("start: NAME (\",\" NAME)*\nNAME: /[a-z]+/\n%ignore / /"),
+            vec!["a", "ab, c,d"],
+            vec!["", "A", "a,"],
+        ),
+        (
+            lark("start: \"<\" x \">\" // <no> token\nx: /[<]?/"),
+            vec!["<>", "<<>"],
+            vec!["<"],
+        ),
+    ] {
+        for text in good {
+            assert!(TINY.follow(&grammar, text).1, "{grammar:?}: {text}");
+        }
+        for text in bad {
+            assert!(!TINY.follow(&grammar, text).1, "{grammar:?}: {text}");
+        }
+    }
+    let pattern = regex("[a-f]{2}(-[0-9]+)?");
+    let check = regex::Regex::new("^[a-f]{2}(-[0-9]+)?$").unwrap();
+    for seed in 0..50 {
+        let answer = TINY.stroll(&pattern, seed);
+        assert!(check.is_match(&answer), "{answer}");
+    }
+}
+
+#[test]
+fn no_grammar_lets_control_tokens_through() {
+    // This one takes every text, also bytes that are none.
+    let any =
+        Grammar::Lark("%llguidance {\"allow_invalid_utf8\": true}\nstart: /(?s:.*)/".to_owned());
+    let mut constraint = TINY.constraint(&any);
+    let allowed = constraint.allowed().unwrap().to_vec();
+    let mut texts = 0;
+    for id in 0..TINY.tokenizer.n_vocab() as u32 {
+        let is_allowed = allowed[id as usize / 32] >> (id % 32) & 1 == 1;
+        match TINY.tokenizer.kind(id).unwrap() {
+            _ if TINY.tokenizer.is_eog(id) => assert!(is_allowed),
+            TokenKind::Control | TokenKind::Unknown | TokenKind::Unused => {
+                assert!(!is_allowed, "{id}");
+                assert!(constraint.accept(id).is_err());
+            }
+            _ => texts += u32::from(is_allowed),
+        }
+    }
+    assert!(texts > 1900, "{texts}");
+    // Nor does its name make one: the text of a control token is other tokens.
+    let name = Grammar::Regex(r"<\|im_end\|>".to_owned());
+    let answer = TINY.stroll(&name, 1);
+    assert_eq!(answer, "<|im_end|>");
+    let mut constraint = TINY.constraint(&name);
+    for &end in TINY.tokenizer.eog_ids() {
+        let error = constraint.accept(end).unwrap_err().to_string();
+        assert!(error.contains("not complete"), "{error}");
+    }
+    assert!(constraint.accept(u32::MAX).is_err());
+}
+
+#[test]
+fn an_answer_that_is_over_is_over() {
+    let mut constraint = TINY.constraint(&Grammar::Regex("ab?".to_owned()));
+    let id = |text: &str| TINY.tokenizer.encode_on(text).unwrap()[0];
+    assert!(!constraint.is_complete() && !constraint.is_over());
+    constraint.accept(id("a")).unwrap();
+    assert!(constraint.is_complete() && !constraint.is_over());
+    constraint.accept(id("b")).unwrap();
+    assert!(constraint.is_complete() && constraint.is_over());
+    assert!(constraint.certain().is_empty());
+    assert!(constraint.accept(id("b")).is_err());
+    constraint.accept(TINY.tokenizer.eog_ids()[0]).unwrap();
+    assert!(constraint.is_over());
+    assert!(constraint.accept(id("b")).is_err());
+}
+
+/// Grammars of strangers, with a part of the error; none where the grammar is odd and nothing else.
+fn hostile() -> Vec<(Grammar, Option<&'static str>)> {
+    let deep =
+        |open: &str, close: &str| format!("{}x{}", open.repeat(60_000), close.repeat(60_000));
+    let nested = |depth: usize| (0..depth).fold(json!({}), |inner, _| json!({"items": inner}));
+    let chain: serde_json::Map<String, Value> = (0..900)
+        .map(|i| {
+            (
+                format!("a{i}"),
+                json!({"$ref": format!("#/$defs/a{}", (i + 1) % 900)}),
+            )
+        })
+        .collect();
+    let mut long = chain.clone();
+    long.insert("a899".to_owned(), json!({"type": "null"}));
+    let wide: serde_json::Map<String, Value> =
+        (0..3000).map(|i| (format!("p{i}"), json!({}))).collect();
+    let doubling: String = (0..60)
+        .map(|i| format!("r{i} ::= r{} r{}\n", i + 1, i + 1))
+        .collect();
+    let schema = |value: Value| Grammar::Schema(value);
+    let regex = |text: &str| Grammar::Regex(text.to_owned());
+    let gbnf = |text: &str| Grammar::Gbnf(text.to_owned());
+    let lark = |text: &str| Grammar::Lark(text.to_owned());
+    vec![
+        (schema(json!(false)), Some("nothing satisfies it")),
+        (schema(json!({"enum": []})), Some("#/enum: it is empty")),
+        (
+            schema(json!({"not": {}})),
+            Some("#: \"not\" is not supported"),
+        ),
+        (
+            schema(json!({"properties": {"a/b": {"if": {}}}})),
+            Some("#/properties/a~1b: \"if\""),
+        ),
+        (
+            schema(json!({"type": "string", "enum": [1, 2]})),
+            Some("nothing satisfies it"),
+        ),
+        (
+            schema(json!({"type": "integer", "minimum": 5, "maximum": 2})),
+            Some("nothing satisfies it"),
+        ),
+        (
+            schema(json!({"type": "string", "minLength": 5, "maxLength": 2})),
+            Some("nothing satisfies it"),
+        ),
+        (
+            schema(json!({"type": "string", "pattern": "^a$", "minLength": 2})),
+            Some("nothing satisfies it"),
+        ),
+        (schema(json!({"$ref": "#"})), Some("requires itself")),
+        (
+            schema(json!({"$ref": "#/$defs/a0", "$defs": chain})),
+            Some("requires itself"),
+        ),
+        (schema(json!({"$ref": "#/$defs/a0", "$defs": long})), None),
+        (
+            schema(
+                json!({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}),
+            ),
+            Some("requires itself"),
+        ),
+        (
+            schema(json!({"$ref": "#/nowhere"})),
+            Some("there is no \"#/nowhere\""),
+        ),
+        (
+            schema(json!({"$ref": "https://json-schema.org/draft/2020-12/schema"})),
+            Some("not fetched"),
+        ),
+        (
+            schema(json!({"$ref": "file:///etc/passwd"})),
+            Some("not fetched"),
+        ),
+        (
+            schema(json!({"type": "array", "minItems": 1_000_000_000_000_u64})),
+            Some("#/minItems: 1000000000000"),
+        ),
+        (schema(json!({"type": "array", "maxItems": u64::MAX})), None),
+        (
+            schema(json!({"type": "array", "minItems": -1})),
+            Some("a whole number from 0"),
+        ),
+        (
+            schema(
+                json!({"type": "array", "minItems": 9000, "maxItems": 900_000, "items": {"type": "array", "minItems": 9999, "items": {"type": "array", "minItems": 9999}}}),
+            ),
+            None,
+        ),
+        (
+            schema(json!({"type": "string", "minLength": 10_000, "maxLength": 999_999})),
+            None,
+        ),
+        (
+            schema(json!({"type": "string", "pattern": "^(([a-z])+.)+[A-Z]([a-z])+$"})),
+            None,
+        ),
+        (
+            schema(json!({"type": "string", "pattern": "(?=a)b"})),
+            Some("look-around"),
+        ),
+        (
+            schema(json!({"type": "string", "pattern": "("})),
+            Some("unclosed group"),
+        ),
+        (
+            schema(json!({"type": "é".repeat(200)})),
+            Some("Invalid type"),
+        ),
+        (
+            schema(json!({"minimum": "é".repeat(200)})),
+            Some("#/minimum: a number is needed"),
+        ),
+        (
+            schema(json!({"required": [1]})),
+            Some("#/required: a list of names"),
+        ),
+        (
+            schema(json!({"properties": [], "type": "object"})),
+            Some("#/properties: an object is needed"),
+        ),
+        (
+            schema(json!({"oneOf": [{"type": "integer"}, {"type": "number"}]})),
+            Some("use anyOf"),
+        ),
+        (
+            schema(json!({"x-guidance": {"lenient": true}, "not": {}})),
+            Some("not supported"),
+        ),
+        (schema(json!({"type": "object", "properties": wide})), None),
+        (schema(nested(60)), None),
+        (schema(nested(200)), Some("nested more than 128 deep")),
+        (
+            schema(json!({"const": "x".repeat(300_000)})),
+            Some("more than 262144 bytes"),
+        ),
+        (
+            schema(
+                json!({"allOf": (0..300).map(|i| json!({"pattern": format!("[a-z]{{{i}}}")})).collect::<Vec<_>>()}),
+            ),
+            None,
+        ),
+        (regex(""), Some("empty")),
+        (regex(&deep("(", ")")), Some("column ")),
+        (regex(&"x".repeat(300_000)), Some("more than the 262144")),
+        (regex("(a*)*b"), None),
+        (regex("((a|b)*c){10000}"), None),
+        (regex("(.*a){300}(.*b){300}"), None),
+        (regex("[a-z]{1000000}"), Some("1000000 characters at least")),
+        (
+            regex("((((a{100}){100}){100}){100}){100}"),
+            Some("can be asked for"),
+        ),
+        (regex("[a&&b]"), Some("nothing satisfies it")),
+        (regex(r"\bfoo\b"), Some("word boundaries")),
+        (regex(r"x(a)\1"), Some("column 5: backreferences")),
+        (regex(r"\u{110000}"), Some("Unicode scalar value")),
+        (
+            lark(&format!("start: {}", deep("(", ")"))),
+            Some("line 1, column "),
+        ),
+        (lark("start: a\na: b\nb: a"), Some("nothing satisfies it")),
+        (
+            lark("start: \"a\"\n  b: <|im_end|>"),
+            Some("line 2, column 6: single tokens"),
+        ),
+        (
+            lark("start: \"a\" foo"),
+            Some("line 1, column 8: unknown name"),
+        ),
+        (lark("start: ~"), Some("line 1, column ")),
+        (lark("start: a a a a\na: b b b b\nb: \"x\"{1000000}"), None),
+        (lark("start: start start | \"a\" |"), None),
+        (lark("start: /(((a{99}){99}){99}){99}/"), None),
+        (
+            gbnf(&format!("root ::= {}", deep("(", ")"))),
+            Some("nested more than 200 deep"),
+        ),
+        (
+            gbnf(&format!("root ::= {}", "\"a\"|".repeat(65_000))),
+            Some("too large"),
+        ),
+        (
+            gbnf(&format!("{doubling}r60 ::= \"x\"\nroot ::= r0")),
+            Some("can be asked for"),
+        ),
+        (
+            gbnf(&format!("{doubling}r60 ::= \"x\"?\nroot ::= r0")),
+            None,
+        ),
+        (
+            gbnf("root ::= (((\"a\"{9999}){9999}){9999}){9999}"),
+            Some("can be asked for"),
+        ),
+        (
+            gbnf("root ::= (((\"a\"{0,9999}){0,9999}){0,9999}){0,9999}"),
+            None,
+        ),
+        (gbnf("root ::= root | root root"), Some("never ends")),
+        (gbnf("root ::= (\"a\"? \"b\"? root?)* | root root"), None),
+        (gbnf("root ::= []"), Some("the class is empty")),
+        (gbnf("root ::= \"\\uD800\""), Some("that is no character")),
+        (
+            gbnf(
+                &(0..3000)
+                    .map(|i| format!("r{i} ::= \"a\" r{}\n", i + 1))
+                    .collect::<String>(),
+            ),
+            Some("more than 2000 rules"),
+        ),
+    ]
+}
+
+#[test]
+fn grammars_of_strangers_end_soon() {
+    let cases = hostile();
+    assert!(cases.len() > 50);
+    for (grammar, part) in cases {
+        let mut shown = format!("{grammar:?}");
+        shown.truncate(shown.floor_char_boundary(100));
+        let start = Instant::now();
+        match (Constraint::new(&TINY.vocabulary, &grammar), part) {
+            (Err(error), Some(part)) => {
+                let error = error.to_string();
+                assert!(error.contains(part), "{shown}: {error}");
+                assert_eq!(error.lines().count(), 1, "{error}");
+                assert!(error.len() < 500, "{error}");
+            }
+            (Ok(mut constraint), None) => {
+                // A few tokens on, whatever they are: an error is sound too.
+                for _ in 0..20 {
+                    drop(constraint.certain());
+                    let Ok(allowed) = constraint.allowed() else {
+                        break;
+                    };
+                    let Some(word) = allowed.iter().position(|&bits| bits != 0) else {
+                        panic!("{shown}: nothing allowed and no error");
+                    };
+                    let id = word as u32 * 32 + allowed[word].trailing_zeros();
+                    constraint.accept(id).unwrap();
+                    if constraint.is_over() {
+                        break;
+                    }
+                }
+            }
+            (Ok(_), Some(part)) => panic!("{shown}: no error {part:?}"),
+            (Err(error), None) => panic!("{shown}: {error}"),
+        }
+        // Far more than any takes, and far less than a hang.
+        let taken = start.elapsed();
+        println!("{taken:>10.1?} {shown}");
+        assert!(taken < Duration::from_secs(20), "{shown}: {taken:?}");
+    }
+}
+
+#[test]
+fn a_vocabulary_without_an_end_is_refused() {
+    let vocab = smolq::tokenizer::Vocab {
+        model: "gpt2",
+        pre: Some("gpt-2"),
+        tokens: vec![b"a", b"b"],
+        types: Some(vec![1, 1]),
+        merges: Some(vec![]),
+        ..smolq::tokenizer::Vocab::default()
+    };
+    let tokenizer = Tokenizer::new(&vocab, false).unwrap();
+    let error = Vocabulary::new(&tokenizer).err().unwrap().to_string();
+    assert!(error.contains("no token ends an answer"), "{error}");
+    // One that lacks letters, and has a token too long for the trie.
+    let long = vec![b'a'; 5000];
+    let vocab = smolq::tokenizer::Vocab {
+        tokens: vec![b"a", b"b", &long, b"</s>"],
+        types: Some(vec![1, 1, 1, 3]),
+        eos: Some(3),
+        ..vocab
+    };
+    let tokenizer = Tokenizer::new(&vocab, false).unwrap();
+    let vocabulary = Vocabulary::new(&tokenizer).unwrap();
+    let new = |pattern: &str| Constraint::new(&vocabulary, &Grammar::Regex(pattern.to_owned()));
+    assert_eq!(new("a+").unwrap().allowed().unwrap(), [1]);
+    let error = new("c").err().unwrap().to_string();
+    assert!(
+        error.contains("nothing satisfies it that the vocabulary can write"),
+        "{error}"
+    );
+    let mut constraint = new("ac").unwrap();
+    constraint.accept(0).unwrap();
+    let error = constraint.allowed().unwrap_err().to_string();
+    assert!(error.contains("no token for what must follow"), "{error}");
+}
+
+#[test]
+fn fixture_vocabularies_follow_schemas() {
+    let Some(fixtures) = fixtures() else { return };
+    for name in ["llama-bpe", "gpt-2", "qwen2", "llama-spm"] {
+        let path = fixtures.join(format!("tokenizers/ggml-vocab-{name}.gguf"));
+        let words = Words::of(&Gguf::open(&path, &OpenOptions::default()).unwrap());
+        for (i, schema) in schemas().into_iter().enumerate() {
+            let validator = validator(&schema);
+            let answer = words.stroll(&Grammar::Schema(schema.clone()), i as u64);
+            check(&validator, &schema, &answer);
+        }
+        // What must come is spelled as the tokenizer spells it.
+        let grammar = Grammar::Regex("Hello, world!".to_owned());
+        let certain = words.constraint(&grammar).certain();
+        let wanted = words.tokenizer.encode_on("Hello, world!").unwrap();
+        assert!(
+            !certain.is_empty() && wanted.starts_with(&certain),
+            "{name}: {certain:?} {wanted:?}"
+        );
+    }
+}
