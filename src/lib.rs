@@ -39,5 +39,6 @@ pub mod saved;
 pub mod speculate;
 pub mod synth;
 pub mod tokenizer;
+pub mod tools;
 
 pub use error::{Error, Result};
