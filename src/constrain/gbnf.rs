@@ -1016,8 +1016,8 @@ impl Lexemes {
         }
         loop {
             let mut changed = false;
-            for i in 0..n {
-                if let Some(body) = bodies[i] {
+            for (i, body) in bodies.iter().enumerate() {
+                if let Some(body) = body {
                     let after = known.follow[i].clone();
                     self.spread(body, after, &mut known, &mut changed);
                 }

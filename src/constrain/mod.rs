@@ -289,6 +289,8 @@ impl Tokens {
             // The worst steps then take some 20 ms, and all states some 50 MB.
             max_lexer_states: 30_000,
             max_grammar_size: 200_000,
+            // Some for each property that may come next.
+            max_items_in_row: 20_000,
             // Grammars of characters, as GBNF may be, make an item for each character of each token.
             step_max_items: 400_000,
             verbose_errors: false,
@@ -476,7 +478,7 @@ impl Constraint {
 const NO_TOKEN: &str = "the vocabulary has no token for what must follow";
 
 /// What the engine says, and what we say.
-const WORDS: [(&str, &str); 7] = [
+const WORDS: [(&str, &str); 8] = [
     (
         "oneOf constraints",
         "oneOf whose options are not told apart by a type or a constant is not supported: use anyOf",
@@ -486,6 +488,10 @@ const WORDS: [(&str, &str); 7] = [
         "its regular expressions are too large",
     ),
     ("grammar size", "it is too large"),
+    (
+        "Current row has",
+        "there are too many ways to go on: simplify it",
+    ),
     ("NoExtensionBias", NO_TOKEN),
     ("no_extension_bias", NO_TOKEN),
     ("panic:", "it made the grammar engine fail: simplify it"),
