@@ -80,10 +80,10 @@ impl Number {
         exact: fn(i128, i128) -> Option<i128>,
         real: fn(f64, f64) -> f64,
     ) -> Result<Number, String> {
-        if let (Whole(a), Whole(b)) = (self, other) {
-            if let Some(n) = exact(a, b) {
-                return Ok(Whole(n));
-            }
+        if let (Whole(a), Whole(b)) = (self, other)
+            && let Some(n) = exact(a, b)
+        {
+            return Ok(Whole(n));
         }
         Real(real(self.real(), other.real())).finite()
     }
@@ -400,10 +400,8 @@ fn round(value: Number, decimals: Option<Number>) -> Value {
         Whole(n) if (-300..=300).contains(&n) => n as i32,
         _ => return Err("round takes an integer of decimals, from -300 to 300.".into()),
     };
-    if decimals >= 0 {
-        if let Whole(_) = value {
-            return Ok(value);
-        }
+    if decimals >= 0 && matches!(value, Whole(_)) {
+        return Ok(value);
     }
     if decimals == 0 {
         let rounded = libm::round(value.real());
@@ -489,8 +487,8 @@ mod tests {
             ("sqrt(16)", "4"),
             ("sqrt(2)", "1.4142135623731"),
             (
-                "sqrt(10000000000000000000000000000000000000000)",
-                "100000000000000000000",
+                "sqrt(100000000000000000000000000000000000000)",
+                "10000000000000000000",
             ),
             ("abs(-3)", "3"),
             ("abs(-3.5)", "3.5"),

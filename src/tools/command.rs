@@ -235,13 +235,12 @@ impl Reader<'_> {
             .map(|arg| pattern(arg, &known).map_err(|why| self.wrong(&place, why)))
             .collect::<Result<_>>()?;
         // What a model writes must not choose the program.
-        if let Ok(pieces) = pattern(program, &known) {
-            if pieces
+        if pattern(program, &known).is_ok_and(|pieces| {
+            pieces
                 .iter()
                 .any(|piece| matches!(piece, Piece::Argument(_)))
-            {
-                return Err(self.wrong(&place, "the program itself cannot be an argument"));
-            }
+        }) {
+            return Err(self.wrong(&place, "the program itself cannot be an argument"));
         }
         let stdin = match self.string(&place, &mut fields, "stdin")?.as_deref() {
             None | Some("none") => false,

@@ -136,10 +136,10 @@ impl Tail {
     pub(super) fn text(&self) -> String {
         let mut kept = self.kept.as_slice();
         if self.cut {
-            if let Some(line) = kept.iter().position(|&b| b == b'\n') {
-                if line + 1 < kept.len() {
-                    kept = &kept[line + 1..];
-                }
+            if let Some(line) = kept.iter().position(|&b| b == b'\n')
+                && line + 1 < kept.len()
+            {
+                kept = &kept[line + 1..];
             }
             // A cut through a character leaves its last bytes.
             let rest = kept.iter().take(3).take_while(|&&b| b & 0xc0 == 0x80);

@@ -98,11 +98,11 @@ fn check(schema: &Json, value: &Json, place: &str) -> Result<(), String> {
             "\"{place}\" is {article}{kind}, not of type {wanted}"
         ));
     }
-    if let Some(choices) = schema.get("enum").and_then(Json::as_array) {
-        if !choices.contains(value) {
-            let choices: Vec<_> = choices.iter().map(Json::to_string).collect();
-            return Err(format!("\"{place}\" must be one of {}", choices.join(", ")));
-        }
+    if let Some(choices) = schema.get("enum").and_then(Json::as_array)
+        && !choices.contains(value)
+    {
+        let choices: Vec<_> = choices.iter().map(Json::to_string).collect();
+        return Err(format!("\"{place}\" must be one of {}", choices.join(", ")));
     }
     match value {
         Json::Object(entries) => object(schema, entries, &format!("{place}.")),
