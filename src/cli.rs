@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod chat;
 mod cpu;
 mod inspect;
 mod interrupt;

@@ -4,6 +4,7 @@
 //! caller. It yields [`Event`]s and knows no terminal and no network; a front end decides what to do with a piece. Text comes
 //! in whole characters, and never includes a stop string or a part of one that was completed later.
 
+use crate::constrain::Constraint;
 use crate::error::{Error, Result};
 use crate::model::Session;
 use crate::sample::{SampleOptions, Sampler};
@@ -81,6 +82,71 @@ pub struct Outcome {
     pub counts: Counts,
 }
 
+/// What has a say in an answer beside the model: a grammar, a limit of thought, the beginning of a call.
+///
+/// [`Guide::next`] is asked once for each token, then [`Guide::accept`] is told what it became. A token that ends the answer is not
+/// told.
+pub trait Guide {
+    /// What may come next.
+    ///
+    /// # Errors
+    /// If nothing may, or the guide cannot go on; the request then fails.
+    fn next(&mut self) -> Result<Next<'_>>;
+
+    /// Tokens that will have to come next, as far as that is certain. They are read in one pass.
+    fn certain(&mut self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    /// Takes note of a token of the answer.
+    ///
+    /// # Errors
+    /// If the guide cannot go on; the request then fails.
+    fn accept(&mut self, id: u32) -> Result<()>;
+}
+
+/// What a [`Guide`] lets come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next<'a> {
+    /// Whatever the model says.
+    Any,
+    /// One of these: bit `id % 32` of word `id / 32` stands for a token.
+    Among(&'a [u32]),
+    /// This token, whatever the model says.
+    Exactly(u32),
+    /// Nothing: the answer is whole.
+    End,
+}
+
+/// The guide that leaves everything to the model.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Free;
+
+impl Guide for Free {
+    fn next(&mut self) -> Result<Next<'_>> {
+        Ok(Next::Any)
+    }
+    fn accept(&mut self, _: u32) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A grammar on its own holds the answer to it from the first token on.
+impl Guide for Constraint {
+    fn next(&mut self) -> Result<Next<'_>> {
+        match self.is_over() {
+            true => Ok(Next::End),
+            false => self.allowed().map(Next::Among),
+        }
+    }
+    fn certain(&mut self) -> Vec<u32> {
+        Constraint::certain(self)
+    }
+    fn accept(&mut self, id: u32) -> Result<()> {
+        Constraint::accept(self, id)
+    }
+}
+
 /// Runs a request, one token after the other.
 ///
 /// # Errors
@@ -98,16 +164,35 @@ pub fn generate(
 
 /// Runs a request, reading ahead what the speculator drafts. The answer is that of [`generate`], only sooner.
 ///
-/// `cancel` is looked at between tokens and between passes of the prompt.
-///
 /// # Errors
-/// If the request makes no sense, the prompt does not fit the context, the model's output is not finite, or `on_event` fails.
-/// The session then holds what was read.
+/// As [`generate_guided`].
 pub fn generate_ahead(
     session: &mut Session,
     speculator: &mut Speculator,
     tokenizer: &Tokenizer,
     request: &Request,
+    cancel: &AtomicBool,
+    on_event: &mut dyn FnMut(Event<'_>) -> Result<()>,
+) -> Result<Outcome> {
+    let guide = &mut Free;
+    generate_guided(
+        session, speculator, tokenizer, request, guide, cancel, on_event,
+    )
+}
+
+/// Runs a request under a guide, reading ahead what the speculator drafts and what the guide knows to come.
+///
+/// `cancel` is looked at between tokens and between passes of the prompt.
+///
+/// # Errors
+/// If the request makes no sense, the prompt does not fit the context, the model's output is not finite, or `guide` or `on_event` fail.
+/// The session then holds what was read.
+pub fn generate_guided(
+    session: &mut Session,
+    speculator: &mut Speculator,
+    tokenizer: &Tokenizer,
+    request: &Request,
+    guide: &mut dyn Guide,
     cancel: &AtomicBool,
     on_event: &mut dyn FnMut(Event<'_>) -> Result<()>,
 ) -> Result<Outcome> {
@@ -153,7 +238,7 @@ pub fn generate_ahead(
         })?;
         match read {
             Some(logits) if failed.is_none() && request.n_predict != Some(0) => {
-                Some(sampler.sample(&logits)?)
+                choose(&mut sampler, guide, &logits)?
             }
             _ => None,
         }
@@ -167,8 +252,11 @@ pub fn generate_ahead(
     let mut outcome = Outcome {
         reason: if cancel.load(Ordering::Relaxed) {
             StopReason::Cancelled
-        } else {
+        } else if request.n_predict == Some(0) {
             StopReason::Limit
+        } else {
+            // The guide wants no token at all.
+            StopReason::EndOfText
         },
         prompt_tokens: total,
         cached_tokens: cached,
@@ -195,6 +283,7 @@ pub fn generate_ahead(
         }
         outcome.tokens += 1;
         sampler.accept(id);
+        guide.accept(id)?;
         let (text, stopped) = stops.push(&stream.push(id));
         if !text.is_empty() {
             on_event(Event::Piece(&text))?;
@@ -212,7 +301,11 @@ pub fn generate_ahead(
             break StopReason::ContextFull;
         }
         let wanted = request.n_predict.map_or(usize::MAX, |n| n - outcome.tokens);
-        id = reader.next(id, wanted, &mut sampler)?;
+        reader.read(id, wanted, || guide.certain())?;
+        match choose(&mut sampler, guide, &reader.logits())? {
+            Some(next) => id = next,
+            None => break StopReason::EndOfText,
+        }
     };
     outcome.counts = reader.counts();
     drop(reader);
@@ -224,6 +317,20 @@ pub fn generate_ahead(
         }
     }
     Ok(outcome)
+}
+
+/// The next token, of those that the guide allows; `None` if it allows no more.
+fn choose(sampler: &mut Sampler, guide: &mut dyn Guide, logits: &[f32]) -> Result<Option<u32>> {
+    Ok(match guide.next()? {
+        Next::Any => Some(sampler.sample(logits)?),
+        Next::Among(allowed) => Some(sampler.sample_among(logits, allowed)?),
+        // The draw is taken all the same, so that what follows does not depend on who chose.
+        Next::Exactly(id) => {
+            sampler.sample(logits)?;
+            Some(id)
+        }
+        Next::End => None,
+    })
 }
 
 /// Holds back text that may be the beginning of a stop string.

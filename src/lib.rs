@@ -29,6 +29,7 @@ pub mod catalogue;
 pub mod chat;
 pub mod cli;
 pub mod constrain;
+pub mod converse;
 pub mod embedded;
 pub mod error;
 pub mod generate;

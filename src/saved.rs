@@ -67,6 +67,23 @@ pub fn write(path: &Path, session: &Session, text: &Json) -> Result<()> {
     serde_json::from_slice::<Json>(&text)
         .map_err(|error| refused(format!("it could not be read again: {error}")))?;
 
+    let size = session.state_bytes() + text.len() as u64 + HEAD + SUM;
+    replace(path, size, |out| write_all(out, session, &text))
+}
+
+/// Writes the text alone, for people and other programs to read.
+///
+/// # Errors
+/// As [`write()`]; whatever the text is.
+pub fn write_text(path: &Path, text: &Json) -> Result<()> {
+    let text = format!("{text:#}\n");
+    replace(path, text.len() as u64, |out| {
+        out.write_all(text.as_bytes()).map_err(Error::Stream)
+    })
+}
+
+/// Puts a file of about `size` bytes in place of another, or leaves everything as it was.
+fn replace(path: &Path, size: u64, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     // Through links, so that what they point to is replaced and not they.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if fs::metadata(&target).is_ok_and(|there| !there.is_file()) {
@@ -75,15 +92,14 @@ pub fn write(path: &Path, session: &Session, text: &Json) -> Result<()> {
             problem: "is no file; give another path for the session".to_owned(),
         });
     }
-    write_beside(&target, session, &text).map_err(|error| {
+    write_beside(&target, write).map_err(|error| {
         let source = match error {
             Error::Stream(source) | Error::Io { source, .. } => source,
             other => return other,
         };
         let advice = match source.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                let needed = (session.state_bytes() + text.len() as u64 + HEAD + SUM) >> 20;
-                format!("; it takes {} MiB", needed + 1)
+                format!("; it takes {} MiB", (size >> 20) + 1)
             }
             ErrorKind::NotFound => "; there is no such folder".to_owned(),
             ErrorKind::PermissionDenied => "; choose a folder that you may write to".to_owned(),
@@ -99,14 +115,31 @@ pub fn write(path: &Path, session: &Session, text: &Json) -> Result<()> {
     })
 }
 
-fn write_beside(target: &Path, session: &Session, text: &[u8]) -> Result<()> {
+fn write_beside(target: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let folder = match target.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
     let (file, temporary) = Temporary::create(folder).map_err(Error::Stream)?;
+    let mut out = BufWriter::with_capacity(BUFFER, &file);
+    write(&mut out)?;
+    let end = || -> io::Result<()> {
+        out.flush()?;
+        drop(out);
+        file.sync_all()?;
+        temporary.rename(target)
+    };
+    end().map_err(Error::Stream)?;
+    // So that the new name survives a crash, too. Not all file systems can; the file is whole either way.
+    #[cfg(unix)]
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok(())
+}
+
+/// Writes all of a session file.
+fn write_all(out: &mut dyn Write, session: &Session, text: &[u8]) -> Result<()> {
     let mut out = Summed {
-        inner: BufWriter::with_capacity(BUFFER, &file),
+        inner: out,
         sum: Sha256::new(),
     };
     let model = session.model();
@@ -123,19 +156,8 @@ fn write_beside(target: &Path, session: &Session, text: &[u8]) -> Result<()> {
     };
     head().map_err(Error::Stream)?;
     session.write_state(&mut out)?;
-    let Summed { mut inner, sum } = out;
-    let end = || -> io::Result<()> {
-        inner.write_all(&sum.finalize())?;
-        inner.flush()?;
-        drop(inner);
-        file.sync_all()?;
-        temporary.rename(target)
-    };
-    end().map_err(Error::Stream)?;
-    // So that the new name survives a crash, too. Not all file systems can; the file is whole either way.
-    #[cfg(unix)]
-    let _ = File::open(folder).and_then(|folder| folder.sync_all());
-    Ok(())
+    let Summed { inner, sum } = out;
+    inner.write_all(&sum.finalize()).map_err(Error::Stream)
 }
 
 /// Replaces what `session` holds by what [`write()`] saved, and gives the text. The session may have other threads, passes

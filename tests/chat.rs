@@ -149,6 +149,46 @@ fn template_prints_what_the_model_reads() {
     fails(&shown(&[]), 1, &["messages.json", "line 1"]);
 }
 
+/// The template of ours for SmolLM3 says what the official one does.
+#[test]
+fn fixture_template_of_ours_renders_as_smollm3s() {
+    let Some(fixtures) = std::env::var_os("SMOLQ_FIXTURES").map(PathBuf::from) else {
+        return;
+    };
+    let text = std::fs::read_to_string(fixtures.join("templates/smollm3_goldens.json")).unwrap();
+    let goldens: Json = serde_json::from_str(&text).unwrap();
+    let now: jiff::civil::Date = goldens["date"].as_str().unwrap().parse().unwrap();
+    let template = Template::built_in("smollm3").unwrap().unwrap();
+    let rendered = goldens["rendered"]["smollm3_template.jinja"]
+        .as_object()
+        .unwrap();
+    assert!(rendered.len() >= 18);
+    for (name, expected) in rendered {
+        let case = &goldens["cases"][name];
+        let known = ["messages", "enable_thinking", "add_generation_prompt"];
+        let variables = case
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(key, _)| !known.contains(&key.as_str()));
+        let prompt = Prompt {
+            messages: case["messages"].as_array().unwrap(),
+            think: case["enable_thinking"].as_bool(),
+            generate: case["add_generation_prompt"].as_bool().unwrap_or(true),
+            now: now.at(12, 0, 0, 0),
+            variables: variables
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+            ..Prompt::default()
+        };
+        assert_eq!(
+            template.render(&prompt).unwrap(),
+            expected.as_str().unwrap(),
+            "{name}"
+        );
+    }
+}
+
 /// The fixtures' renderings by Jinja2 as transformers sets it up, date pinned.
 #[test]
 fn fixture_templates_render_as_by_transformers() {

@@ -255,7 +255,7 @@ fn calls_are_written_as_models_learn_it() {
             json!({"properties": {"x": {"type": "number"}}}),
         ),
     ];
-    let grammar = calls(&tools, "name", "arguments");
+    let grammar = calls(&tools, "name", "arguments", "");
     let is_call = |text: &str| TINY.follow(&grammar, text).1;
     for text in [
         r#"{"name": "weather", "arguments": {"city": "Bern"}}"#,
@@ -295,7 +295,7 @@ fn calls_are_written_as_models_learn_it() {
         );
     }
     // What must come is known at once, and stays so until there is a choice.
-    let mut constraint = TINY.constraint(&calls(&tools[..1], "name", "arguments"));
+    let mut constraint = TINY.constraint(&calls(&tools[..1], "name", "arguments", ""));
     let certain = constraint.certain();
     let text = TINY.tokenizer.decode(&certain, false);
     let must = r#"{"name": "weather", "arguments": {"city": ""#;
@@ -320,7 +320,7 @@ fn calls_are_written_as_models_learn_it() {
             "\"f\": #: a schema is an object, not a list",
         ),
     ] {
-        let error = Constraint::new(&TINY.vocabulary, &calls(&tools, "name", "arguments"))
+        let error = Constraint::new(&TINY.vocabulary, &calls(&tools, "name", "arguments", ""))
             .err()
             .unwrap();
         let error = error.to_string();

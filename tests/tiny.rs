@@ -7,10 +7,12 @@ mod common;
 
 use common::{fails, smolq, stdout};
 use serde_json::Value as Json;
-use smolq::chat::{Prompt, ReplyEvent, ReplyParser, Template};
-use smolq::generate::{Event, Request, generate};
+use smolq::chat::{Call, Chat, ReplyEvent, ReplyParser, Template};
+use smolq::converse::{Control, Engine, Front, Permission, TurnEvent, TurnOptions};
+use smolq::generate::{Event, Free, Request};
 use smolq::model::{LoadOptions, Model, Session, SessionOptions};
 use smolq::sample::SampleOptions;
+use smolq::speculate::Speculator;
 use smolq::tokenizer::{EncodeOptions, Tokenizer};
 use smolq_gguf::OpenOptions;
 use std::collections::BTreeMap;
@@ -31,8 +33,26 @@ fn json(name: &str) -> Json {
 /// A model that answers, always with the best token.
 struct Answerer {
     template: Template,
-    tokenizer: Tokenizer,
-    session: Session,
+    engine: Engine,
+}
+
+/// What looks on without a word.
+struct Silent;
+
+impl Front for Silent {
+    fn event(&mut self, _: TurnEvent<'_>) -> smolq::Result<()> {
+        Ok(())
+    }
+    fn permit(&mut self, _: &Call, _: &str, _: bool) -> smolq::Result<Permission> {
+        Ok(Permission::Granted)
+    }
+}
+
+fn greedy() -> SampleOptions {
+    SampleOptions {
+        temp: 0.0,
+        ..SampleOptions::default()
+    }
 }
 
 impl Answerer {
@@ -50,56 +70,59 @@ impl Answerer {
         let session = Session::new(model, &options).unwrap();
         Answerer {
             template,
-            tokenizer,
-            session,
+            engine: Engine::new(session, Speculator::off(), tokenizer),
         }
     }
 
-    fn render(&self, messages: &[Json], tools: &[Json], think: bool) -> String {
-        let prompt = Prompt {
-            messages,
-            tools,
-            think: Some(think),
-            generate: true,
-            bos: "",
-            eos: "<|im_end|>",
-            now: jiff::civil::date(2026, 1, 1).at(0, 0, 0, 0),
-            variables: Vec::new(),
+    /// Answers a held-out prompt as a chat does. Gives the prompt and the reply.
+    fn answer(&mut self, case: &Json, think: bool) -> (String, String) {
+        let now = jiff::civil::date(2026, 1, 1).at(0, 0, 0, 0);
+        let mut chat = Chat::new(self.template.clone(), self.engine.tokenizer(), now);
+        chat.restore(&case["messages"]).unwrap();
+        chat.think = Some(think);
+        chat.tools = case["tools"].as_array().cloned().unwrap_or_default();
+        let prompt = chat.prompt().unwrap();
+        let options = TurnOptions {
+            sample: greedy(),
+            n_predict: Some(220),
+            ..TurnOptions::default()
         };
-        self.template.render(&prompt).unwrap()
+        let control = Control::default();
+        self.engine
+            .turn(&mut chat, None, None, &options, &control, &mut Silent)
+            .unwrap();
+        let reply = chat.messages().last().unwrap()["content"].as_str().unwrap();
+        (prompt, reply.to_owned())
     }
 
+    /// Continues a prompt as it is.
     fn reply(&mut self, prompt: &str, most: usize) -> String {
-        let options = EncodeOptions {
-            add_special: false,
-            parse_special: true,
-        };
         let request = Request {
-            prompt: self.tokenizer.encode(prompt, options).unwrap(),
+            prompt: self.encode(prompt),
             n_predict: Some(most),
             special: true,
-            sample: SampleOptions {
-                temp: 0.0,
-                ..SampleOptions::default()
-            },
+            sample: greedy(),
             ..Request::default()
         };
         let mut text = String::new();
         let stop = AtomicBool::new(false);
-        generate(
-            &mut self.session,
-            &self.tokenizer,
-            &request,
-            &stop,
-            &mut |event| {
+        self.engine
+            .complete(&request, &mut Free, &stop, &mut |event| {
                 if let Event::Piece(piece) = event {
                     text.push_str(piece);
                 }
                 Ok(())
-            },
-        )
-        .unwrap();
+            })
+            .unwrap();
         text
+    }
+
+    fn encode(&self, prompt: &str) -> Vec<u32> {
+        let options = EncodeOptions {
+            add_special: false,
+            parse_special: true,
+        };
+        self.engine.tokenizer().encode(prompt, options).unwrap()
     }
 }
 
@@ -111,6 +134,7 @@ fn split(prompt: &str, reply: &str) -> (String, String) {
         match event {
             ReplyEvent::Thought(text) => thought.push_str(&text),
             ReplyEvent::Answer(text) => answer.push_str(&text),
+            other => panic!("{other:?} without tools"),
         }
     }
     (thought.trim().to_owned(), answer.trim().to_owned())
@@ -223,9 +247,7 @@ fn answers_held_out_prompts(path: &Path) {
     let mut scores: BTreeMap<&str, Score> = BTreeMap::new();
     for case in file["prompts"].as_array().unwrap() {
         let think = case["think"].as_bool().unwrap();
-        let tools = case["tools"].as_array().map_or(&[][..], |tools| tools);
-        let prompt = answerer.render(case["messages"].as_array().unwrap(), tools, think);
-        let reply = answerer.reply(&prompt, 220);
+        let (prompt, reply) = answerer.answer(case, think);
         let (thought, answer) = split(&prompt, &reply);
         let right = passes(case, &answer, &file["markers"]);
         let respected = if think {
@@ -294,26 +316,26 @@ fn the_f16_file_is_computed_as_by_transformers() {
     let mut answerer = Answerer::open(&data("tiny-f16.gguf"));
     let records = json("tiny-goldens.json");
     let records = records.as_array().unwrap();
-    let n_vocab = answerer.session.model().config().n_vocab;
+    let n_vocab = answerer.engine.session.model().config().n_vocab;
     let truth = rows("tiny-goldens.npy", n_vocab);
     assert_eq!(truth.len(), records.len());
     let mut largest = 0.0f32;
     for (record, truth) in records.iter().zip(&truth) {
         let ids: Vec<u32> = serde_json::from_value(record["tokens"].clone()).unwrap();
         let prompt = record["prompt"].as_str().unwrap();
-        let options = EncodeOptions {
-            add_special: false,
-            parse_special: true,
-        };
-        assert_eq!(answerer.tokenizer.encode(prompt, options).unwrap(), ids);
+        assert_eq!(answerer.encode(prompt), ids);
         let most = record["reply_tokens"].as_array().unwrap().len();
         assert_eq!(
             answerer.reply(prompt, most),
             record["reply"].as_str().unwrap(),
             "after {prompt}"
         );
-        answerer.session.truncate(0);
-        let logits = answerer.session.prefill(&ids, &mut |_| true).unwrap();
+        answerer.engine.session.truncate(0);
+        let logits = answerer
+            .engine
+            .session
+            .prefill(&ids, &mut |_| true)
+            .unwrap();
         for (ours, theirs) in logits.unwrap().iter().zip(truth) {
             largest = largest.max((ours - theirs).abs());
         }

@@ -11,6 +11,10 @@ use std::sync::Arc;
 
 /// Deeper values than this are refused.
 const MAX_DEPTH: usize = 64;
+/// Longer texts of values are refused.
+const MAX_TEXT: usize = 4 << 20;
+/// Longer lists are refused, where they are made or written.
+pub(super) const MAX_ITEMS: usize = 1 << 16;
 
 /// A JSON object: a Python `dict`.
 #[derive(Debug)]
@@ -100,21 +104,67 @@ fn nested(json: &Json, depth: usize) -> Result<Value, Error> {
     })
 }
 
+/// Whether a value came from JSON.
+pub(super) fn is_json(value: &Value) -> bool {
+    value.downcast_object_ref::<Dict>().is_some() || value.downcast_object_ref::<List>().is_some()
+}
+
 fn too_deep() -> Error {
     let why = format!("a value is nested more than {MAX_DEPTH} levels deep");
     Error::new(ErrorKind::InvalidOperation, why)
 }
 
+pub(super) fn too_long() -> Error {
+    let why =
+        format!("a text has more than {MAX_TEXT} bytes, or a list more than {MAX_ITEMS} items");
+    Error::new(ErrorKind::InvalidOperation, why)
+}
+
+/// A text that does not grow beyond [`MAX_TEXT`]: a few values that hold each other print as a text of any length.
+#[derive(Default)]
+pub(super) struct Text(String);
+
+impl Text {
+    pub(super) fn add(&mut self, text: &str) -> Result<(), Error> {
+        self.write_str(text).map_err(|_| too_long())
+    }
+    pub(super) fn done(self) -> String {
+        self.0
+    }
+}
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > MAX_TEXT {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
+/// The items of a list, if they are not too many.
+pub(super) fn items(value: &Value) -> Result<Vec<Value>, Error> {
+    let items: Vec<Value> = value.try_iter()?.take(MAX_ITEMS + 1).collect();
+    if items.len() > MAX_ITEMS {
+        Err(too_long())
+    } else {
+        Ok(items)
+    }
+}
+
 /// A value as `str()` gives it: text as it is, everything else as its `repr`.
-pub(super) fn text(value: &Value) -> String {
+///
+/// # Errors
+/// If the text is too long.
+pub(super) fn text(value: &Value) -> Result<String, Error> {
     match value.as_str() {
-        Some(text) => text.to_owned(),
-        None if value.is_undefined() => String::new(),
+        Some(text) => Ok(text.to_owned()),
+        None if value.is_undefined() => Ok(String::new()),
         None => {
-            let mut out = String::new();
-            // Writing to a string cannot fail.
-            let _ = repr(value, &mut out);
-            out
+            let mut out = Text::default();
+            repr(value, &mut out).map_err(|_| too_long())?;
+            Ok(out.done())
         }
     }
 }
@@ -223,24 +273,27 @@ fn write_json(value: &Value, layout: &Layout, depth: usize, out: &mut String) ->
     if depth > MAX_DEPTH {
         return Err(too_deep());
     }
+    if out.len() > MAX_TEXT {
+        return Err(too_long());
+    }
     match value.kind() {
         ValueKind::None => out.push_str("null"),
         ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
-        ValueKind::Number => out.push_str(&text(value)),
+        ValueKind::Number => out.push_str(&text(value)?),
         ValueKind::String => json_string(value.as_str().unwrap_or_default(), layout, out),
         ValueKind::Map => {
-            let mut keys: Vec<Value> = value.try_iter()?.collect();
+            let mut keys = items(value)?;
             if layout.sort_keys {
                 keys.sort();
             }
             write_items(('{', '}'), keys, layout, depth, out, |key, out| {
-                json_string(&text(&key), layout, out);
+                json_string(&text(&key)?, layout, out);
                 out.push_str(&layout.separators.1);
                 write_json(&value.get_item(&key)?, layout, depth + 1, out)
             })?;
         }
         ValueKind::Seq | ValueKind::Iterable => {
-            let items: Vec<Value> = value.try_iter()?.collect();
+            let items = items(value)?;
             write_items(('[', ']'), items, layout, depth, out, |item, out| {
                 write_json(&item, layout, depth + 1, out)
             })?;
@@ -321,7 +374,7 @@ mod tests {
 
     #[test]
     fn values_print_as_in_python() {
-        let printed = |json| text(&seen(json));
+        let printed = |json| text(&seen(json)).expect("a short text");
         assert_eq!(printed(json!("as it's")), "as it's");
         assert_eq!(
             printed(json!({"b": [1, 2.5, null, true], "a": "it's", "q": "\"'\n\u{7f}é🙂"})),

@@ -9,15 +9,16 @@
 //! thread with room for all the nesting that is allowed.
 
 use super::python::{self, Layout};
+use super::sandbox;
 use crate::error::{Error, Result};
 use jiff::civil::DateTime;
+use minijinja::machinery;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Rest};
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 use regex::Regex;
 use serde_json::Value as Json;
 use smolq_gguf::Metadata;
-use std::io::Write;
 use std::sync::LazyLock;
 
 /// Longer templates are refused: the field's longest have some 20 KB.
@@ -26,6 +27,14 @@ const MAX_SOURCE: usize = 64 << 10;
 const MAX_OUTPUT: usize = 16 << 20;
 /// Steps that a rendering may take beyond those for each byte of its input.
 const FUEL: u64 = 1_000_000;
+
+/// Templates that a user can name, for files that have none or the wrong one.
+const BUILT_IN: &[(&str, &str)] = &[
+    ("chatml", include_str!("templates/chatml.jinja")),
+    ("llama3", include_str!("templates/llama3.jinja")),
+    ("smollm3", include_str!("templates/smollm3.jinja")),
+];
+
 /// What a model is to read.
 #[derive(Debug, Default)]
 pub struct Prompt<'a> {
@@ -51,6 +60,7 @@ pub struct Prompt<'a> {
 #[derive(Clone, Debug)]
 pub struct Template {
     source: String,
+    assignments: Vec<String>,
 }
 
 impl Template {
@@ -75,12 +85,30 @@ impl Template {
                 format!("{{%{} {word} {}%}}", &tag["open"], &tag["close"])
             })
             .into_owned();
-        apart(|| {
-            environment(DateTime::MIN)
-                .template_from_str(&source)
-                .map(drop)
-        })?;
-        Ok(Template { source })
+        let assignments = apart(|| sandbox::assignments(&source, &syntax()))?;
+        Ok(Template {
+            source,
+            assignments,
+        })
+    }
+
+    /// The template of a name; `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub fn built_in(name: &str) -> Result<Option<Template>> {
+        let found = BUILT_IN.iter().find(|(known, _)| *known == name);
+        found.map(|(_, source)| Template::parse(source)).transpose()
+    }
+
+    /// The names of the templates that [`Template::built_in`] knows.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|(name, _)| *name)
+    }
+
+    /// The template's text.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The template of a model's file, if it has one.
@@ -100,15 +128,26 @@ impl Template {
     /// If the template refuses the messages, uses what is not there, or does not come to an end.
     pub fn render(&self, prompt: &Prompt<'_>) -> Result<String> {
         apart(|| {
-            let mut environment = environment(prompt.now);
+            let mut environment = environment(prompt.now, &self.assignments);
             let size: usize = prompt.messages.iter().chain(prompt.tools).map(size).sum();
             environment.set_fuel(Some(FUEL + 64 * size as u64));
-            let template = environment.template_from_str(&self.source)?;
-            let mut out = Bounded(Vec::new());
-            template.render_captured_to(context(prompt)?, &mut out)?;
-            String::from_utf8(out.0).map_err(|_| {
-                minijinja::Error::new(ErrorKind::WriteFailure, "the text is not UTF-8")
-            })
+            let compiled = sandbox::compile(&self.source, &self.assignments, &syntax())?;
+            let mut out = String::new();
+            machinery::eval(
+                &environment,
+                &compiled.instructions,
+                context(prompt)?,
+                &compiled.blocks,
+                &mut machinery::make_string_output(&mut out),
+                AutoEscape::None,
+            )?;
+            match out.len() {
+                length if length > MAX_OUTPUT => Err(minijinja::Error::new(
+                    ErrorKind::WriteFailure,
+                    format!("the text has more than {MAX_OUTPUT} bytes"),
+                )),
+                _ => Ok(out),
+            }
         })
     }
 }
@@ -168,24 +207,6 @@ fn explain(error: &minijinja::Error) -> String {
     out
 }
 
-/// Bytes up to [`MAX_OUTPUT`].
-struct Bounded(Vec<u8>);
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_OUTPUT {
-            return Err(std::io::Error::other(format!(
-                "the text has more than {MAX_OUTPUT} bytes"
-            )));
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The variables of a rendering.
 fn context(prompt: &Prompt<'_>) -> std::result::Result<Value, minijinja::Error> {
     let list = |items: &[Json]| python::value(&Json::Array(items.to_vec()));
@@ -213,22 +234,26 @@ fn context(prompt: &Prompt<'_>) -> std::result::Result<Value, minijinja::Error> 
     Ok(Value::from_pairs(variables))
 }
 
-/// Jinja2 as transformers sets it up.
-fn environment(now: DateTime) -> Environment<'static> {
-    let mut environment = Environment::new();
-    // The default delimiters are sound: building cannot fail.
-    if let Ok(syntax) = SyntaxConfig::builder()
+/// Blocks take their line with them.
+fn syntax() -> SyntaxConfig {
+    let syntax = SyntaxConfig::builder()
         .trim_blocks(true)
         .lstrip_blocks(true)
-        .build()
-    {
-        environment.set_syntax(syntax);
-    }
+        .build();
+    // The default delimiters are sound: building cannot fail.
+    syntax.unwrap_or_default()
+}
+
+/// Jinja2 as transformers sets it up.
+fn environment(now: DateTime, assignments: &[String]) -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_syntax(syntax());
+    sandbox::furnish(&mut environment, assignments);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.set_fuel(Some(FUEL));
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.set_formatter(|out, _, value| {
-        out.write_str(&python::text(value))?;
+        out.write_str(&python::text(value)?)?;
         Ok(())
     });
     environment.add_function(
@@ -265,7 +290,11 @@ fn environment(now: DateTime) -> Environment<'static> {
                 .get::<Option<Value>>("separators")?
                 .filter(|s| !s.is_none())
             {
-                let of = |i: usize| separators.get_item_by_index(i).map(|s| python::text(&s));
+                let of = |i: usize| {
+                    separators
+                        .get_item_by_index(i)
+                        .and_then(|s| python::text(&s))
+                };
                 layout.separators = (of(0)?, of(1)?);
             }
             if let Some(sort) = named.get::<Option<bool>>("sort_keys")? {

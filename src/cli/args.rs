@@ -3,12 +3,12 @@
 //! Names are llama.cpp's, where it has one. Its short flags of several letters (`-ctk q8_0`) are rewritten to their long forms
 //! before parsing, because no parser of the usual kind knows them.
 
+use super::chat::{ChatArgs, GrammarArgs, Think, ToolArgs, Variables, variables};
 use crate::embedded;
 use crate::model::{KvType, LoadOptions, RopeOptions, RopeScaling, SessionOptions};
 use crate::sample::SampleOptions;
 use crate::speculate::{Mode, SpeculateOptions};
 use clap::{Args, Parser, Subcommand};
-use serde_json::Value as Json;
 use smolq_gguf::OpenOptions;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -23,6 +23,10 @@ const SHORT_FORMS: &[(&str, &str)] = &[
     ("-ub", "--ubatch-size"),
     ("-md", "--draft-model"),
     ("-sys", "--system-prompt"),
+    ("-sysf", "--system-prompt-file"),
+    ("-rea", "--think"),
+    ("-jf", "--json-schema-file"),
+    ("-st", "--single-turn"),
     ("-no-cnv", "--no-conversation"),
 ];
 
@@ -71,7 +75,7 @@ pub(super) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Chat with a model, or let it continue a text.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Write the logits of given tokens to a .npy file.
     Logits(LogitsArgs),
     /// Show the text that a model reads of a conversation.
@@ -226,15 +230,12 @@ pub(super) struct RunArgs {
     /// Tokens to generate; -1 goes on until the model ends or the context is full
     #[arg(short = 'n', long = "predict", alias = "n-predict", env = "SMOLQ_PREDICT", value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
     pub(super) predict: i64,
-    /// What a chat begins with: who the model is to be [-sys]
-    #[arg(long, env = "SMOLQ_SYSTEM_PROMPT", value_name = "TEXT")]
-    pub(super) system_prompt: Option<String>,
-    /// Whether the model is to think before it answers, if it can; by default as its chat template says
-    #[arg(long, env = "SMOLQ_THINK", value_name = "on|off", value_parser = on_or_off)]
-    pub(super) think: Option<bool>,
     /// Continue the text as it is, even if the model has a chat template [-no-cnv]
-    #[arg(long, env = "SMOLQ_NO_CONVERSATION", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue, conflicts_with_all = ["system_prompt", "think"])]
+    #[arg(long, env = "SMOLQ_NO_CONVERSATION", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
     pub(super) no_conversation: bool,
+    /// Leave after one answer [-st]
+    #[arg(long)]
+    pub(super) single_turn: bool,
     /// Print the prompt before the answer
     #[arg(long)]
     pub(super) echo: bool,
@@ -262,6 +263,12 @@ pub(super) struct RunArgs {
     #[arg(short, long, env = "SMOLQ_VERBOSE", value_parser = clap::builder::FalseyValueParser::new(), action = clap::ArgAction::SetTrue)]
     pub(super) verbose: bool,
     #[command(flatten)]
+    pub(super) chat: ChatArgs,
+    #[command(flatten)]
+    pub(super) tools: ToolArgs,
+    #[command(flatten)]
+    pub(super) grammar: GrammarArgs,
+    #[command(flatten)]
     pub(super) session: SessionArgs,
     #[command(flatten)]
     pub(super) draft: DraftArgs,
@@ -269,15 +276,6 @@ pub(super) struct RunArgs {
     sample: SampleArgs,
     #[command(flatten)]
     pub(super) rope: RopeArgs,
-}
-
-/// Reads a switch that may also be left alone.
-fn on_or_off(text: &str) -> Result<bool, &'static str> {
-    match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err("on or off"),
-    }
 }
 
 impl RunArgs {
@@ -521,9 +519,9 @@ pub(super) struct TemplateArgs {
     pub(super) model: Option<PathBuf>,
     #[command(flatten)]
     pub(super) read: ReadArgs,
-    /// A file with a Jinja2 template, in place of the model's
-    #[arg(long, value_name = "FILE")]
-    pub(super) template: Option<PathBuf>,
+    /// A Jinja2 template in place of the model's: a file, or chatml, llama3 or smollm3
+    #[arg(long, value_name = "FILE|NAME")]
+    pub(super) template: Option<String>,
     /// A JSON array of messages, or an object with one under "messages" and perhaps "tools"; - is standard input
     #[arg(long, value_name = "FILE.json")]
     pub(super) messages: PathBuf,
@@ -534,8 +532,8 @@ pub(super) struct TemplateArgs {
     #[arg(long, value_name = "JSON", value_parser = variables)]
     pub(super) kwargs: Option<Variables>,
     /// Whether the model is to think; by default as the template says
-    #[arg(long, value_name = "on|off", value_parser = on_or_off)]
-    pub(super) think: Option<bool>,
+    #[arg(long, value_name = "on|off|auto")]
+    pub(super) think: Option<Think>,
     /// End after the last message, not where the model's answer begins
     #[arg(long)]
     pub(super) no_generation_prompt: bool,
@@ -551,18 +549,6 @@ pub(super) struct TemplateArgs {
     /// Print token ids
     #[arg(long)]
     pub(super) ids: bool,
-}
-
-/// Variables of a template, by name.
-type Variables = Vec<(String, Json)>;
-
-/// Reads a JSON object.
-fn variables(text: &str) -> Result<Variables, String> {
-    match serde_json::from_str(text) {
-        Ok(Json::Object(entries)) => Ok(entries.into_iter().collect()),
-        Ok(_) => Err("it is no JSON object".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 #[derive(Debug, Args)]

@@ -491,7 +491,7 @@ impl Run {
             settings: settings.clone(),
             versus: self.versus.as_ref(),
             limits,
-            stop: &INTERRUPTED,
+            stop: INTERRUPTED,
         };
         let before = self.done * settings.repetitions;
         bench.run(test, &mut |event| {

@@ -1,13 +1,15 @@
 //! `smolq run`: chat with a model, or let it continue a text.
 
 use super::args::RunArgs;
+use super::chat::{self, Talk};
 use super::interrupt::{self, INTERRUPTED};
 use super::load::{self, DEFAULT_CTX};
 use super::{memory, note, stdout_error};
-use crate::chat::{Chat, ReplyEvent, ReplyParser, Template};
+use crate::constrain::Constraint;
+use crate::converse::Engine;
 use crate::error::{Error, Result};
-use crate::generate::{Event, Outcome, Request, StopReason, generate_ahead};
-use crate::model::{Model, Session};
+use crate::generate::{Event, Free, Guide, Outcome, Request, StopReason};
+use crate::model::Session;
 use crate::sample::SampleOptions;
 use crate::speculate::{DraftModel, Speculator};
 use crate::tokenizer::{EncodeOptions, Tokenizer};
@@ -37,48 +39,35 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
         ));
     }
     interrupt::catch();
-    let mut talk = Talk {
-        args,
-        sample: args.sample(SampleOptions::advised(model.gguf().metadata())?),
-        chat: chat(args, &model, &tokenizer)?,
-        session,
-        speculator,
-        tokenizer: &tokenizer,
+    let sample = args.sample(SampleOptions::advised(model.gguf().metadata())?);
+    let engine = Engine::new(session, speculator, tokenizer);
+    if let Some(template) = chat::template(args, &model)? {
+        let mut talk = Talk::new(args, engine, template, sample, load_time)?;
+        return match prompt {
+            Some(prompt) => talk.once(&prompt),
+            None => talk.talk(),
+        };
+    }
+    let why = match args.no_conversation {
+        true => "a text is continued as it is",
+        false => "the model has no chat template (--chat-template gives one)",
     };
-    if let Some(prompt) = prompt {
-        let outcome = talk.answer(&prompt)?;
-        report(args, &outcome, load_time);
-        return Ok(());
+    for flag in args.chat.given() {
+        note(&format!("smolq: warning: {flag} does nothing: {why}"));
     }
-    // A person without a prompt: one message or text a line.
-    note(match talk.chat {
-        Some(_) => "Type a message; /bye or Ctrl-D ends.",
-        None => "Type a text to continue; /bye or Ctrl-D ends.",
-    });
-    let mut lines = std::io::stdin().lock().lines();
-    loop {
-        drop(write!(std::io::stderr(), ">>> "));
-        let Some(line) = lines.next() else { break };
-        let line = line.map_err(|source| Error::Io {
-            path: "standard input".into(),
-            source,
-        })?;
-        if matches!(line.trim(), "/bye" | "/exit") {
-            break;
-        }
-        if line.is_empty() {
-            continue;
-        }
-        INTERRUPTED.store(false, Ordering::Relaxed);
-        match talk.answer(&line) {
-            Ok(outcome) => report(args, &outcome, load_time),
-            Err(error @ (Error::Context { .. } | Error::Request { .. } | Error::Template(_))) => {
-                note(&format!("smolq: error: {error}"))
-            }
-            Err(error) => return Err(error),
-        }
+    if !args.tools.tools.is_empty() {
+        note(&format!("smolq: warning: --tools does nothing: {why}"));
     }
-    Ok(())
+    let mut writer = Writer {
+        args,
+        sample,
+        engine,
+        load_time,
+    };
+    match prompt {
+        Some(prompt) => writer.continue_text(&prompt),
+        None => writer.lines(),
+    }
 }
 
 /// What the model inside the program is, and how to come to a large one.
@@ -90,33 +79,6 @@ fn introduction() -> Result<String> {
     Ok(format!(
         "This is the very small model inside smolq, to try things with; for a real one, download {address} and run: smolq run {file}"
     ))
-}
-
-/// The conversation that the model's file and the flags ask for; `None` continues texts as they are.
-fn chat(args: &RunArgs, model: &Model, tokenizer: &Tokenizer) -> Result<Option<Chat>> {
-    let template = match args.no_conversation {
-        true => None,
-        false => Template::from_metadata(model.gguf().metadata())?,
-    };
-    let Some(template) = template else {
-        for (given, flag) in [
-            (args.system_prompt.is_some(), "-sys/--system-prompt"),
-            (args.think.is_some(), "--think"),
-        ] {
-            if given {
-                note(&format!(
-                    "smolq: warning: {flag} does nothing: the model has no chat template"
-                ));
-            }
-        }
-        return Ok(None);
-    };
-    let mut chat = Chat::new(template, tokenizer, jiff::ZonedDateTime::now().datetime());
-    chat.think = args.think;
-    if let Some(text) = &args.system_prompt {
-        chat.push("system", text);
-    }
-    Ok(Some(chat))
 }
 
 /// What drafts, with its own model where one is given.
@@ -181,108 +143,82 @@ fn unescape(text: &str) -> String {
     out
 }
 
-/// What answers a person.
-struct Talk<'a> {
+/// What continues texts.
+struct Writer<'a> {
     args: &'a RunArgs,
     sample: SampleOptions,
-    chat: Option<Chat>,
-    session: Session,
-    speculator: Speculator,
-    tokenizer: &'a Tokenizer,
+    engine: Engine,
+    load_time: Duration,
 }
 
-impl Talk<'_> {
-    /// Answers a message, or continues a text, on stdout.
-    fn answer(&mut self, text: &str) -> Result<Outcome> {
-        match self.chat.take() {
-            Some(mut chat) => {
-                let outcome = self.reply(&mut chat, text);
-                self.chat = Some(chat);
-                outcome
+impl Writer<'_> {
+    /// Continues one text a line, for a person.
+    fn lines(&mut self) -> Result<()> {
+        note("Type a text to continue; /bye or Ctrl-D ends.");
+        let mut lines = std::io::stdin().lock().lines();
+        loop {
+            drop(write!(std::io::stderr(), ">>> "));
+            let Some(line) = lines.next() else {
+                return Ok(());
+            };
+            let line = line.map_err(|source| Error::Io {
+                path: "standard input".into(),
+                source,
+            })?;
+            if matches!(line.trim(), "/bye" | "/exit") {
+                return Ok(());
             }
-            None => self.continue_text(text),
+            if line.is_empty() {
+                continue;
+            }
+            INTERRUPTED.store(false, Ordering::Relaxed);
+            match self.continue_text(&line) {
+                Err(error @ (Error::Context { .. } | Error::Request { .. })) => {
+                    note(&format!("smolq: error: {error}"));
+                }
+                other => other?,
+            }
+            if self.args.single_turn {
+                return Ok(());
+            }
         }
     }
 
-    fn continue_text(&mut self, text: &str) -> Result<Outcome> {
-        let prompt = self.tokenizer.encode(
-            text,
-            EncodeOptions {
-                add_special: true,
-                parse_special: true,
-            },
-        )?;
-        let mut out = Out::new();
-        if self.args.echo {
-            out.write(text)?;
-        }
-        let outcome = self.generate(prompt, self.args.special, &mut |piece| out.write(piece))?;
-        out.write("\n")?;
-        Ok(outcome)
-    }
-
-    /// Answers a message: the answer goes to stdout, the thought to a person's terminal only. A message that cannot be answered is
-    /// taken back.
-    fn reply(&mut self, chat: &mut Chat, message: &str) -> Result<Outcome> {
-        // What ends the last line of a file or a pipe is not said.
-        chat.push("user", message.trim_end_matches(['\n', '\r']));
-        let mut reply = String::new();
-        let outcome = self.say(chat, &mut reply);
-        match &outcome {
-            Ok(_) => chat.push("assistant", &reply),
-            Err(_) => drop(chat.pop()),
-        }
-        outcome
-    }
-
-    fn say(&mut self, chat: &Chat, reply: &mut String) -> Result<Outcome> {
-        let prompt = chat.prompt()?;
-        let ids = self.tokenizer.encode(
-            &prompt,
-            EncodeOptions {
-                add_special: false,
-                parse_special: true,
-            },
-        )?;
-        let mut out = Out::new();
-        if self.args.echo {
-            out.write(&prompt)?;
-        }
-        let mut parser = ReplyParser::new(&prompt);
-        let outcome = self.generate(ids, true, &mut |piece| {
-            reply.push_str(piece);
-            out.show(parser.push(piece))
-        })?;
-        out.show(parser.finish())?;
-        out.write("\n")?;
-        Ok(outcome)
-    }
-
-    /// Generates after a prompt, with a bar while a long one is read.
-    fn generate(
-        &mut self,
-        prompt: Vec<u32>,
-        special: bool,
-        on_piece: &mut dyn FnMut(&str) -> Result<()>,
-    ) -> Result<Outcome> {
+    /// Continues a text on stdout, with a bar while a long one is read.
+    fn continue_text(&mut self, text: &str) -> Result<()> {
         let args = self.args;
+        let options = EncodeOptions {
+            add_special: true,
+            parse_special: true,
+        };
         let request = Request {
-            prompt,
+            prompt: self.engine.tokenizer().encode(text, options)?,
             n_predict: usize::try_from(args.predict).ok(),
             stop: args.stop.clone(),
             ignore_eos: args.ignore_eos,
-            special,
+            special: args.special,
             sample: self.sample.clone(),
             ..Request::default()
         };
+        let write = |text: &str| {
+            let mut out = std::io::stdout().lock();
+            out.write_all(text.as_bytes())
+                .and_then(|()| out.flush())
+                .map_err(stdout_error)
+        };
+        if args.echo {
+            write(text)?;
+        }
+        let mut guide: Box<dyn Guide> = match chat::grammar(&args.grammar)? {
+            None => Box::new(Free),
+            Some(grammar) => Box::new(Constraint::new(self.engine.vocabulary()?, &grammar)?),
+        };
         // Short prompts are done before a bar could be read.
         let mut bar = None;
-        let outcome = generate_ahead(
-            &mut self.session,
-            &mut self.speculator,
-            self.tokenizer,
+        let outcome = self.engine.complete(
             &request,
-            &INTERRUPTED,
+            guide.as_mut(),
+            INTERRUPTED,
             &mut |event| match event {
                 Event::Prompt { done, total } => {
                     if done < total {
@@ -294,75 +230,25 @@ impl Talk<'_> {
                     }
                     Ok(())
                 }
-                Event::Piece(text) => on_piece(text),
+                Event::Piece(text) => write(text),
             },
         )?;
+        write("\n")?;
         if outcome.reason == StopReason::ContextFull {
             note(&format!(
                 "smolq: the context of {} tokens is full; -c/--ctx-size makes it larger",
-                self.session.n_ctx()
+                self.engine.session.n_ctx()
             ));
         }
-        Ok(outcome)
-    }
-}
-
-/// Where answers go.
-struct Out {
-    stdout: std::io::StdoutLock<'static>,
-    /// A terminal on which somebody may watch the model think.
-    watched: Option<console::Term>,
-    /// Whether a thought stands on the terminal's last line.
-    thinking: bool,
-}
-
-impl Out {
-    fn new() -> Out {
-        Out {
-            stdout: std::io::stdout().lock(),
-            watched: Some(console::Term::stderr()).filter(console::Term::is_term),
-            thinking: false,
-        }
-    }
-
-    fn write(&mut self, text: &str) -> Result<()> {
-        if let Some(term) = self.watched.as_ref().filter(|_| self.thinking) {
-            drop(term.write_line(""));
-            self.thinking = false;
-        }
-        self.stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| self.stdout.flush())
-            .map_err(stdout_error)
-    }
-
-    fn show(&mut self, events: Vec<ReplyEvent>) -> Result<()> {
-        for event in events {
-            match event {
-                ReplyEvent::Answer(text) => self.write(&text)?,
-                ReplyEvent::Thought(text) => {
-                    if let Some(term) = &self.watched {
-                        let text = if self.thinking {
-                            &text
-                        } else {
-                            text.trim_start()
-                        };
-                        let dim = console::style(text).dim().for_stderr();
-                        drop(term.write_str(&dim.to_string()));
-                        self.thinking = true;
-                    }
-                }
-            }
+        if args.verbose || outcome.reason == StopReason::Cancelled {
+            report(&outcome, self.load_time);
         }
         Ok(())
     }
 }
 
-/// The timings, in the words of Ollama, where asked for or where the answer was cut short by hand.
-fn report(args: &RunArgs, outcome: &Outcome, load: Duration) {
-    if !args.verbose && outcome.reason != StopReason::Cancelled {
-        return;
-    }
+/// The timings, in the words of Ollama.
+pub(super) fn report(outcome: &Outcome, load: Duration) {
     let rate = |n: usize, time: Duration| n as f64 / time.as_secs_f64().max(1e-9);
     // The first token comes with the prompt.
     let timed = outcome.tokens.saturating_sub(1);

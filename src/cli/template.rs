@@ -1,6 +1,7 @@
 //! `smolq template`: the text that a model would read of a conversation.
 
 use super::args::TemplateArgs;
+use super::chat::{Think, named_template};
 use super::{load, print};
 use crate::chat::{Prompt, Template};
 use crate::embedded;
@@ -15,7 +16,7 @@ pub(super) fn run(args: &TemplateArgs) -> Result<()> {
         Some(path) => Some(embedded::open(path, &args.read.open())?),
     };
     let template = match (&args.template, &gguf) {
-        (Some(path), _) => Template::parse(&load::text(path)?)?,
+        (Some(name), _) => named_template(name)?,
         (None, Some(gguf)) => {
             let found = Template::from_metadata(gguf.metadata())?;
             found.ok_or_else(|| {
@@ -56,7 +57,7 @@ pub(super) fn run(args: &TemplateArgs) -> Result<()> {
     let text = template.render(&Prompt {
         messages: &messages,
         tools: &tools,
-        think: args.think,
+        think: args.think.and_then(Think::switch),
         generate: !args.no_generation_prompt,
         bos: &special(&args.bos, Tokenizer::bos),
         eos: &special(&args.eos, Tokenizer::eos),

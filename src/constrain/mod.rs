@@ -54,12 +54,15 @@ pub enum Grammar {
 /// Tool calls: one JSON object `{"name": ..., "arguments": ...}` with these two keys, in this order and written just so. The name is
 /// one of the `tools`, the arguments are by that tool's schema; without one (null) they are any object.
 ///
-/// Schemas of tools are followed as far as they can be: keywords that a grammar cannot hold to are passed over.
-pub fn calls(tools: &[(String, Value)], name_key: &str, arguments_key: &str) -> Grammar {
+/// Schemas of tools are followed as far as they can be: keywords that a grammar cannot hold to are passed over. `end` must follow
+/// the object: tokens often hold the last braces and the line's end together, and a model that was trained on these
+/// would not know how to go on without them.
+pub fn calls(tools: &[(String, Value)], name_key: &str, arguments_key: &str, end: &str) -> Grammar {
     Grammar::Calls(Calls {
         tools: tools.to_vec(),
         name_key: name_key.to_owned(),
         arguments_key: arguments_key.to_owned(),
+        end: end.to_owned(),
     })
 }
 
@@ -86,7 +89,13 @@ impl Grammar {
         Ok(match self {
             Grammar::Json => TopLevelGrammar::from_json_schema(schema::any_object()),
             Grammar::Schema(schema) => TopLevelGrammar::from_json_schema(schema::prepare(schema)?),
-            Grammar::Calls(calls) => TopLevelGrammar::from_json_schema(calls.prepare()?),
+            Grammar::Calls(calls) if calls.end.is_empty() => {
+                TopLevelGrammar::from_json_schema(calls.prepare()?)
+            }
+            Grammar::Calls(calls) => {
+                let (call, end) = (calls.prepare()?, Value::from(calls.end.as_str()));
+                TopLevelGrammar::from_lark(format!("start: call {end}\ncall: %json {call}\n"))
+            }
             Grammar::Regex(pattern) => {
                 within(pattern)?;
                 TopLevelGrammar::from_regex(regular(pattern)?)

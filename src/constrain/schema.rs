@@ -58,6 +58,7 @@ pub struct Calls {
     pub(super) tools: Vec<(String, Value)>,
     pub(super) name_key: String,
     pub(super) arguments_key: String,
+    pub(super) end: String,
 }
 
 /// Any JSON object.

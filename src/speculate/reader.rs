@@ -2,8 +2,8 @@
 
 use super::Speculator;
 use crate::error::Result;
-use crate::model::Session;
-use crate::sample::Sampler;
+use crate::model::{Logits, Session};
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 /// What drafting did for an answer.
@@ -17,7 +17,7 @@ pub struct Counts {
     pub accepted: usize,
 }
 
-/// Reads the tokens of an answer, one after the other, and samples after each. However it ends, the session then holds the
+/// Reads the tokens of an answer, one after the other. However it ends, the session then holds the
 /// tokens that were handed to it, and no drafts.
 pub(crate) struct Reader<'s> {
     session: &'s mut Session,
@@ -28,6 +28,8 @@ pub(crate) struct Reader<'s> {
     first: usize,
     /// How many of the drafts have turned out right so far.
     right: usize,
+    /// Whether the drafts were the speculator's.
+    drafted: bool,
     time: Duration,
     counts: Counts,
 }
@@ -41,6 +43,7 @@ impl<'s> Reader<'s> {
             speculator,
             read: Vec::new(),
             right: 0,
+            drafted: false,
             time: Duration::ZERO,
             counts: Counts::default(),
         }
@@ -64,37 +67,53 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Reads `id` and samples what follows it. At most `wanted` tokens will be asked for, the one to be sampled included.
+    /// Reads `id`. At most `wanted` tokens will be asked for after it; `certain` tells which they will be, as far as that is known.
     ///
     /// # Errors
-    /// As [`Session::read`] and [`Sampler::sample`].
-    pub(crate) fn next(&mut self, id: u32, wanted: usize, sampler: &mut Sampler) -> Result<u32> {
+    /// As [`Session::read`].
+    pub(crate) fn read(
+        &mut self,
+        id: u32,
+        wanted: usize,
+        certain: impl FnOnce() -> Vec<u32>,
+    ) -> Result<()> {
         if self.read.get(self.right + 1) == Some(&id) {
             self.right += 1;
-            self.counts.accepted += 1;
+            self.counts.accepted += usize::from(self.drafted);
             self.speculator.push(id);
+            Ok(())
         } else {
-            self.pass(id, wanted)?;
+            self.pass(id, wanted, &certain())
         }
-        sampler.sample(self.session.logits().row(self.right))
+    }
+
+    /// What the model says after the token that was read last, `[n_vocab]`.
+    pub(crate) fn logits(&self) -> impl Deref<Target = [f32]> + '_ {
+        Row(self.session.logits(), self.right)
     }
 
     /// Reads `id` and drafts.
-    fn pass(&mut self, id: u32, wanted: usize) -> Result<()> {
-        if !self.read.is_empty() {
+    fn pass(&mut self, id: u32, wanted: usize, certain: &[u32]) -> Result<()> {
+        if self.drafted {
             self.speculator.learn(self.right, self.time);
         }
         self.drop_drafts();
         self.speculator.push(id);
         let most = self.room().min(wanted).saturating_sub(1);
-        let drafts = self.speculator.propose(most)?;
+        self.drafted = certain.is_empty();
+        let drafts = match certain {
+            [] => self.speculator.propose(most)?,
+            certain => &certain[..certain.len().min(most)],
+        };
         let ids = [&[id], drafts].concat();
         self.first = self.session.pos();
         let start = Instant::now();
         self.session.read(&ids)?;
         self.time = start.elapsed();
         self.counts.passes += 1;
-        self.counts.drafted += ids.len() - 1;
+        if self.drafted {
+            self.counts.drafted += ids.len() - 1;
+        }
         self.read = ids;
         Ok(())
     }
@@ -103,6 +122,16 @@ impl<'s> Reader<'s> {
         self.session.truncate(self.pos());
         self.read.clear();
         self.right = 0;
+    }
+}
+
+/// One row of logits.
+struct Row<'a>(Logits<'a>, usize);
+
+impl Deref for Row<'_> {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        self.0.row(self.1)
     }
 }
 

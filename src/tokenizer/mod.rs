@@ -235,6 +235,11 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// Whether a text begins with a special token, before which a text is cut in any case.
+    pub fn begins_special(&self, text: &str) -> bool {
+        self.specials.begin(text.as_bytes())
+    }
+
     /// The bytes of a token as they appear in text; a control token's are its name. Unknown ids have none.
     pub fn piece(&self, id: u32) -> &[u8] {
         let id = id as usize;

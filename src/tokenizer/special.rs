@@ -72,6 +72,13 @@ impl Specials {
         Self(specials)
     }
 
+    /// Whether a text begins with a special token.
+    pub(super) fn begin(&self, text: &[u8]) -> bool {
+        self.0
+            .iter()
+            .any(|special| text.starts_with(special.finder.needle()))
+    }
+
     /// Cuts `text` at its special tokens: at all of them, or only at the user-defined.
     pub(super) fn partition(&self, text: &str, parse_special: bool) -> Vec<Fragment> {
         if text.is_empty() {

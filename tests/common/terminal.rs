@@ -1,0 +1,163 @@
+//! A program at a terminal: what a person types and sees.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// What the terminal has shown so far.
+struct Seen {
+    screen: vt100::Parser,
+    text: String,
+    ended: bool,
+}
+
+/// The program in a terminal of its own.
+pub(crate) struct Terminal {
+    keyboard: Arc<pty_process::blocking::Pty>,
+    seen: Arc<(Mutex<Seen>, Condvar)>,
+    child: std::process::Child,
+    /// How much of the text has been waited for.
+    mark: usize,
+}
+
+const ROWS: std::num::NonZeroU16 = std::num::NonZeroU16::new(40).unwrap();
+
+/// How long anything may take; a machine under load is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Terminal {
+    /// Starts the program in a terminal of so many columns.
+    pub(crate) fn open(arguments: &[&str], columns: u16, folder: &Path) -> Terminal {
+        let (pty, pts) = pty_process::blocking::open().unwrap();
+        pty.resize(pty_process::Size::new(ROWS.get(), columns))
+            .unwrap();
+        let mut command = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_smolq"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SMOLQ_")) {
+            command = command.env_remove(name);
+        }
+        let state = folder.join("state");
+        command = command
+            .args(arguments)
+            .current_dir(folder)
+            .env("TERM", "xterm-256color")
+            .env("XDG_STATE_HOME", state)
+            .env_remove("NO_COLOR");
+        let child = command.spawn(pts).unwrap();
+        let seen = Seen {
+            screen: vt100::Parser::new(ROWS, columns.try_into().unwrap(), 0),
+            text: String::new(),
+            ended: false,
+        };
+        let seen = Arc::new((Mutex::new(seen), Condvar::new()));
+        let keyboard = Arc::new(pty);
+        let output = Arc::clone(&keyboard);
+        let shared = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            loop {
+                // The end of a terminal is an error on Linux.
+                let n = (&*output).read(&mut bytes).unwrap_or(0);
+                let mut seen = shared.0.lock().unwrap();
+                match n {
+                    0 => seen.ended = true,
+                    n => {
+                        seen.screen.process(&bytes[..n]);
+                        let text = String::from_utf8_lossy(&bytes[..n]).into_owned();
+                        seen.text.push_str(&text);
+                    }
+                }
+                shared.1.notify_all();
+                if n == 0 {
+                    return;
+                }
+            }
+        });
+        Terminal {
+            keyboard,
+            seen,
+            child,
+            mark: 0,
+        }
+    }
+
+    /// Presses keys.
+    pub(crate) fn press(&mut self, keys: &str) {
+        let mut keyboard = &*self.keyboard;
+        keyboard.write_all(keys.as_bytes()).unwrap();
+        keyboard.flush().unwrap();
+    }
+
+    /// Types a line.
+    pub(crate) fn say(&mut self, line: &str) {
+        self.press(&format!("{line}\r"));
+    }
+
+    /// Waits until the text appears, after what was waited for before. Gives what stood between.
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        let start = Instant::now();
+        let mut seen = self.seen.0.lock().unwrap();
+        loop {
+            let plain = console::strip_ansi_codes(&seen.text).replace('\r', "");
+            let rest = plain.get(self.mark.min(plain.len())..).unwrap_or_default();
+            if let Some(at) = rest.find(text) {
+                let between = rest[..at].to_owned();
+                self.mark += at + text.len();
+                return between;
+            }
+            assert!(
+                !seen.ended && start.elapsed() < PATIENCE,
+                "{text:?} does not come after: {rest:?}"
+            );
+            seen = self
+                .seen
+                .1
+                .wait_timeout(seen, Duration::from_millis(100))
+                .unwrap()
+                .0;
+        }
+    }
+
+    /// Waits for the prompt, which says that an answer is whole. Gives the answer.
+    pub(crate) fn answer(&mut self) -> String {
+        self.wait_for("\n>>> ")
+    }
+
+    /// All that was written, with the marks of colours.
+    pub(crate) fn raw(&self) -> String {
+        self.seen.0.lock().unwrap().text.clone()
+    }
+
+    /// The lines on the screen.
+    pub(crate) fn screen(&self) -> Vec<String> {
+        let seen = self.seen.0.lock().unwrap();
+        let screen = seen.screen.screen();
+        screen
+            .contents()
+            .lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect()
+    }
+
+    /// Leaves, and asserts that the program ends in order.
+    pub(crate) fn leave(mut self) {
+        self.press("\x04");
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert!(status.success(), "{status:?}");
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "the program does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // A test that failed leaves it running.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

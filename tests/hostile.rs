@@ -1,0 +1,119 @@
+//! Chat templates as strangers might write them: each ends with one line that says why, soon, and in little memory.
+#![cfg(unix)]
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+use wait4::Wait4;
+
+/// Memory that a rendering may take at its peak, program and all.
+const MOST_MEMORY: u64 = 64 << 20;
+
+fn cases() -> Vec<(&'static str, String)> {
+    let expression = |text: String| format!("{{{{ {text} }}}}");
+    let repeated = |part: &str, n: usize| expression(format!("{}1", part.repeat(n)));
+    vec![
+        ("loops in loops", "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}".into()),
+        ("three loops", "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endfor %}".into()),
+        ("a text that doubles", "{% set ns = namespace(a='xxxxxxxxxxxxxxxx') %}{% for i in range(60) %}{% set ns.a = ns.a ~ ns.a %}{% endfor %}".into()),
+        ("a text that doubles by replacement", "{% set ns = namespace(a='xx') %}{% for i in range(60) %}{% set ns.a = ns.a.replace('x', 'xx') %}{% endfor %}".into()),
+        ("a text that doubles by joining", "{% set ns = namespace(a='xx') %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] | join %}{% endfor %}".into()),
+        ("a list that doubles", "{% set ns = namespace(a=[1]) %}{% for i in range(60) %}{% set ns.a = ns.a + ns.a %}{% endfor %}{{ ns.a | length }}".into()),
+        ("a tree that doubles", "{% set ns = namespace(a=[1]) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}{{ ns.a | tojson }}".into()),
+        ("a tree that doubles, printed", "{% set ns = namespace(a={}) %}{% for i in range(60) %}{% set ns.a = {'a': ns.a, 'b': ns.a} %}{% endfor %}{{ ns.a }}".into()),
+        ("a repeated text", "{{ 'x' * 900000000 }}".into()),
+        ("a repeated list", "{{ [0] * 900000000 }}".into()),
+        ("a repeated list, counted", "{{ ([0] * 900000000) | length }}".into()),
+        ("a long range", "{{ range(1000000000000) | list }}".into()),
+        ("a long range, added up", "{{ range(1000000000) | sum }}".into()),
+        ("a macro that calls itself", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}".into()),
+        ("macros that call each other", "{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}".into()),
+        ("a recursive loop", "{% for x in messages recursive %}{{ loop(messages) }}{% endfor %}".into()),
+        ("a namespace in itself", "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}{{ ns | tojson }}{{ ns.a.a.a | string }}{{ raise_exception('end') }}".into()),
+        ("a namespace in a list in itself, compared", "{% set ns = namespace() %}{% set ns.a = [[ns]] %}{{ ns == ns.a[0][0] }}{{ ns ~ ns }}{{ raise_exception('end') }}".into()),
+        ("a list in a list in a list", "{% set ns = namespace(a=[]) %}{% for i in range(100000) %}{% set ns.a = [ns.a] %}{% endfor %}{{ ns.a ~ '' }}".into()),
+        ("a power", "{{ 10 ** 1000000000 }}".into()),
+        ("a division by zero", "{{ 1 // 0 }}".into()),
+        ("a wide indent", "{{ messages | tojson(indent=1000000000) }}{{ raise_exception('end') }}".into()),
+        ("a wide indent of text", "{{ 'a\nb' | indent(1000000000) }}".into()),
+        ("a wide number", "{{ '%1000000000d' | format(1) }}".into()),
+        ("a wide date", "{{ strftime_now('%1000000000d') }}".into()),
+        ("a batch", "{{ [1] | batch(1000000000, 'x') | list }}".into()),
+        ("Python's classes", "{{ ''.__class__.__mro__[1].__subclasses__() }}".into()),
+        ("Python's globals", "{{ raise_exception.__globals__['os'].system('id') }}".into()),
+        ("Python's format", "{{ '{0.__class__.__init__.__globals__}'.format(messages).nothing.at_all }}".into()),
+        ("another file", "{% include '/etc/passwd' %}".into()),
+        ("another module", "{% import 'os' as os %}{{ os.system('id') }}".into()),
+        ("a parent", "{% extends '/etc/passwd' %}".into()),
+        ("an unknown filter", "{{ messages | attr_of_nothing }}".into()),
+        ("an unknown function", "{{ cycler('a') }}".into()),
+        ("an unknown tag", "{% debug_all %}".into()),
+        ("no end of a tag", "{% if true".into()),
+        ("no end of a block", "{% for m in messages %}{{ m }}".into()),
+        ("no end of a text", "{{ 'abc }}".into()),
+        ("an end without a beginning", "{% endfor %}".into()),
+        ("nothing to loop over", "{% for x in %}{% endfor %}".into()),
+        ("a refusal", "a\n{{ raise_exception('only users\nmay speak') }}".into()),
+        ("parentheses", repeated("(", 60_000)),
+        ("brackets", repeated("[", 60_000)),
+        ("braces", "{".repeat(60_000)),
+        ("minus signs", repeated("-", 60_000) + "{% end %}"),
+        ("100,000 times not", repeated("not ", 100_000)),
+        ("100,000 attributes", expression(format!("a{}", ".b".repeat(100_000)))),
+        ("100,000 elifs", format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(100_000))),
+        ("attributes of nothing", expression(format!("a{}", ".b".repeat(30_000)))),
+        ("blocks in blocks", "{% if true %}".repeat(4_000)),
+        ("filters of filters", expression(format!("1{}", "|nothing".repeat(7_000)))),
+        ("control characters", "{{ \u{0}\u{7}\u{1b}[31m }}".into()),
+    ]
+}
+
+#[test]
+fn hostile_templates_end_in_one_line_soon_and_in_little_memory() {
+    let folder = std::env::temp_dir().join(format!("smolq-hostile-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (template, messages) = (folder.join("t.jinja"), folder.join("m.json"));
+    std::fs::write(&messages, r#"[{"role": "user", "content": "Hello"}]"#).unwrap();
+    let mut wrong = Vec::new();
+    let cases = cases();
+    assert!(cases.len() >= 35);
+    for (name, text) in &cases {
+        std::fs::write(&template, text).unwrap();
+        let start = Instant::now();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_smolq"));
+        command
+            .arg("template")
+            .arg("--template")
+            .arg(&template)
+            .arg("--messages")
+            .arg(&messages);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut errors = String::new();
+        std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut errors).unwrap();
+        let ended = child.wait4().unwrap();
+        let short: String = errors.chars().take(160).collect();
+        println!(
+            "{:6} ms {:4} MiB  {name}: {}",
+            start.elapsed().as_millis(),
+            ended.rusage.maxrss >> 20,
+            short.trim_end()
+        );
+        let sound = ended.status.code() == Some(1)
+            && errors.starts_with("smolq: error: chat template: ")
+            && errors.lines().count() == 1
+            && ended.rusage.maxrss < MOST_MEMORY;
+        if !sound {
+            wrong.push(format!(
+                "{name}: {:?}, signal {:?}, {} MiB, {short}",
+                ended.status.code(),
+                ended.status.signal(),
+                ended.rusage.maxrss >> 20
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -1,0 +1,356 @@
+//! A person at a terminal, with the model inside the program.
+#![cfg(all(unix, feature = "embedded-model"))]
+
+#[path = "common/terminal.rs"]
+mod terminal;
+
+use serde_json::{Value as Json, json};
+use std::path::PathBuf;
+use terminal::Terminal;
+
+/// A folder of this test.
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("smolq-terminal-{}-{name}", std::process::id()));
+    drop(std::fs::remove_dir_all(&folder));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// The chat at a terminal of 80 columns, always with the best token.
+fn chat(name: &str, flags: &[&str]) -> Terminal {
+    let arguments = [&["run", "tiny", "--temp", "0"], flags].concat();
+    let mut terminal = Terminal::open(&arguments, 80, &folder(name));
+    terminal.wait_for(">>> ");
+    terminal
+}
+
+#[test]
+fn a_question_is_answered_and_a_thought_is_dimmed() {
+    let mut t = chat("think", &["--think", "on"]);
+    t.say("What is 23 + 45?");
+    let shown = t.answer();
+    assert!(
+        shown.contains("3 + 5 = 8") && shown.contains("68"),
+        "{shown}"
+    );
+    assert!(t.raw().contains("\u{1b}[2m"), "no dimmed text");
+    t.say("/think off");
+    t.wait_for("Thinking: off");
+    t.answer();
+    t.say("What is 23 + 45?");
+    let shown = t.answer();
+    assert!(!shown.contains("3 + 5") && shown.contains("68"), "{shown}");
+    t.say("/think hide");
+    t.answer();
+    t.say("/think on");
+    t.answer();
+    t.say("What is 31 + 46?");
+    let shown = t.answer();
+    assert!(
+        !shown.contains("1 + 6 = 7") && shown.contains("77"),
+        "{shown}"
+    );
+    t.leave();
+}
+
+#[test]
+fn a_budget_ends_the_thought_and_the_answer_comes() {
+    let mut t = chat("budget", &["--think", "on", "--think-budget", "16", "-v"]);
+    t.say("What is 23 + 45?");
+    let shown = t.answer();
+    // The whole thought takes more: 3 + 5 = 8, 2 + 4 = 6, ...
+    let thought = shown
+        .split_once("23 + 45 =")
+        .map(|(thought, _)| thought)
+        .unwrap_or_default();
+    assert!(thought.contains("3 + 5 = 8"), "{shown}");
+    t.say("/show history");
+    let history = t.answer();
+    let thought = history
+        .split_once("<think>")
+        .unwrap()
+        .1
+        .split_once("</think>")
+        .unwrap()
+        .0;
+    // A character is a token at least.
+    assert!(thought.chars().count() <= 2 * 16, "{thought:?}");
+    t.say("/think budget 0");
+    t.wait_for("at most 0 tokens");
+    t.answer();
+    t.say("What is 12 + 11?");
+    let shown = t.answer();
+    assert!(!shown.contains("2 + 1 = 3"), "{shown}");
+    t.leave();
+}
+
+#[test]
+fn escape_ends_the_thought_and_ctrl_c_the_answer() {
+    // Neither would end by itself: the model may not close its thought, nor its answer.
+    let ids = std::process::Command::new(env!("CARGO_BIN_EXE_smolq"))
+        .args(["tokenize", "tiny", "-p", "</think>", "--json"])
+        .output()
+        .unwrap();
+    let ids: Vec<u32> = serde_json::from_slice(&ids.stdout).unwrap();
+    let never = format!("{}-inf", ids[0]);
+    let mut t = chat(
+        "escape",
+        &[
+            "--think",
+            "on",
+            "--ignore-eos",
+            "--ctx-size",
+            "100000",
+            "-l",
+            &never,
+        ],
+    );
+    t.say("Tell me a long story about a fox.");
+    t.wait_for("The story needs a fox.");
+    t.press("\u{1b}");
+    t.wait_for("\nOnce upon a time");
+    t.press("\u{3}");
+    let shown = t.answer();
+    assert!(shown.contains("eval count:"), "{shown}");
+    // It goes on.
+    t.say("/stats");
+    assert!(t.answer().contains("ended by cancelled"));
+    t.say("/show history");
+    assert!(t.answer().contains("\n</think>\n"));
+    t.leave();
+}
+
+#[test]
+fn questions_are_taken_back_answered_anew_saved_and_loaded() {
+    let mut t = chat("undo", &["--think", "off"]);
+    t.say("My name is Oscar.");
+    let first = t.answer();
+    t.say("What is 23 + 45?");
+    t.answer();
+    t.say("/regen");
+    assert!(t.answer().contains("68"));
+    t.say("/show history");
+    let history = t.answer();
+    assert_eq!(history.matches("user: ").count(), 2, "{history}");
+    assert_eq!(history.matches("assistant: ").count(), 2, "{history}");
+    t.say("/undo");
+    assert!(t.answer().contains("Taken back: What is 23 + 45?"));
+    for file in ["chat.smolq", "chat.json"] {
+        t.say(&format!("/save {file}"));
+        assert!(t.answer().contains("Saved"));
+    }
+    t.say("/clear");
+    t.answer();
+    for file in ["chat.smolq", "chat.json"] {
+        t.say(&format!("/load {file}"));
+        let shown = t.answer();
+        assert!(shown.contains("2 messages"), "{shown}");
+        t.say("/show history");
+        assert!(t.answer().contains(first.trim().lines().last().unwrap()));
+    }
+    t.say("/load nothing.smolq");
+    assert!(t.answer().contains("nothing.smolq"));
+    t.say("/undo");
+    t.answer();
+    t.say("/undo");
+    assert!(t.answer().contains("nothing to take back"));
+    t.say("/regen");
+    assert!(t.answer().contains("no question"));
+    t.leave();
+}
+
+/// Tools in a file, in the folder of a test.
+fn tools(name: &str, file: &Json) -> String {
+    let folder = folder(&format!("{name}-tools"));
+    let path = folder.join("tools.json");
+    std::fs::write(&path, file.to_string()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn weather(command: &[&str], harmless: bool) -> Json {
+    json!([{"name": "get_weather", "description": "Get the weather of a city", "command": command, "stdin": "none", "harmless": harmless,
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}])
+}
+
+#[test]
+fn a_command_is_called_shown_asked_about_and_used() {
+    let file = tools(
+        "command",
+        &weather(
+            &["printf", "{\"weather\": \"12 degrees\"} %.0s", "{city}"],
+            false,
+        ),
+    );
+    let mut t = chat("command", &["--think", "off", "--tools", &file]);
+    t.say("What is the weather in Lisbon?");
+    t.wait_for("-> get_weather {\"city\":\"Lisbon\"}");
+    t.wait_for("[s]top: ");
+    t.press("y");
+    let shown = t.answer();
+    assert!(
+        shown.contains("<- {\"weather\": \"12 degrees\"}"),
+        "{shown}"
+    );
+    assert!(
+        shown
+            .split_once("<-")
+            .unwrap()
+            .1
+            .matches("12 degrees")
+            .count()
+            == 2,
+        "{shown}"
+    );
+    // What is refused, the model is told; what stops, ends the turn.
+    t.say("What is the weather in Rome?");
+    t.wait_for("[s]top: ");
+    t.press("n");
+    assert!(t.answer().contains("the user does not allow this call"));
+    t.say("What is the weather in Oslo?");
+    t.wait_for("[s]top: ");
+    t.press("s");
+    let shown = t.answer();
+    assert!(!shown.contains("<-"), "{shown}");
+    t.say("/tools");
+    assert!(
+        t.answer()
+            .contains("get_weather: Get the weather of a city")
+    );
+    t.leave();
+}
+
+#[test]
+fn a_built_in_tool_is_called() {
+    let mut t = chat(
+        "builtin",
+        &[
+            "--think",
+            "off",
+            "--tools",
+            "builtin",
+            "--tool-choice",
+            "get_time",
+        ],
+    );
+    t.say("What is the time in UTC?");
+    t.wait_for("-> get_time {\"zone\":\"UTC\"}");
+    t.wait_for("<- {\"date\":");
+    // What the model makes of it depends on the time.
+    let shown = t.answer();
+    assert!(shown.lines().count() >= 2, "{shown}");
+    t.leave();
+}
+
+#[test]
+fn tools_that_are_missing_or_hang_are_told_to_the_model() {
+    let file = tools("missing", &weather(&["/nonexistent/weather"], true));
+    let mut t = chat("missing", &["--think", "off", "--tools", &file]);
+    t.say("What is the weather in Lisbon?");
+    assert!(t.answer().contains("/nonexistent/weather"));
+    t.leave();
+    let mut hangs = weather(&["sleep", "1000"], true);
+    hangs[0]["timeout"] = json!(1);
+    let file = tools("hangs", &hangs);
+    let mut t = chat("hangs", &["--think", "off", "--tools", &file]);
+    t.say("What is the weather in Lisbon?");
+    t.wait_for("<- ");
+    t.answer();
+    t.leave();
+}
+
+/// A server of the official SDK, where `SMOLQ_MCP_PYTHON` names a Python that has it (`.ci/run` makes one).
+#[test]
+#[cfg(feature = "mcp")]
+fn sdk_server_is_called() {
+    let Ok(python) = std::env::var("SMOLQ_MCP_PYTHON") else {
+        eprintln!("SKIPPED: SMOLQ_MCP_PYTHON names no Python with the MCP SDK");
+        return;
+    };
+    let server = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mcp_weather.py");
+    let file = tools(
+        "mcp",
+        &json!({"mcpServers": {"sdk": {"command": python, "args": [server], "startup_timeout": 60}}}),
+    );
+    let mut t = chat("mcp", &["--think", "off", "--tools", &file, "--yes"]);
+    t.say("What is the weather in Lisbon?");
+    t.wait_for("-> get_weather {\"city\":\"Lisbon\"}");
+    t.wait_for("<- {\"weather\": \"12 degrees\"}");
+    let shown = t.answer();
+    assert!(shown.contains("12 degrees"), "{shown}");
+    t.leave();
+}
+
+#[test]
+fn forty_columns_break_lines_between_words() {
+    let arguments = ["run", "tiny", "--temp", "0", "--think", "off"];
+    let mut t = Terminal::open(&arguments, 40, &folder("narrow"));
+    t.wait_for(">>> ");
+    t.say("Tell me a story about a fox.");
+    let shown = t.answer();
+    // The first line was the message's, with the hint that stood there before.
+    let lines: Vec<&str> = shown.lines().skip(1).collect();
+    assert!(
+        lines.len() > 4 && lines.iter().all(|line| line.chars().count() <= 40),
+        "{shown}"
+    );
+    // The terminal itself has broken none of them.
+    let screen = t.screen();
+    let whole = |line: &&str| screen.iter().any(|row| row == line.trim_end());
+    assert!(lines.iter().all(whole), "{screen:#?}");
+    t.leave();
+}
+
+#[test]
+fn several_lines_are_one_message_and_commands_are_completed() {
+    let mut t = chat("lines", &["--think", "off", "--echo"]);
+    t.say("\"\"\"What is");
+    t.wait_for("... ");
+    t.say("23 + 45?\"\"\"");
+    let shown = t.answer();
+    assert!(shown.contains("What is\n23 + 45?<|im_end|>"), "{shown}");
+    t.press("/sta\t");
+    t.wait_for("/stats");
+    t.say("");
+    assert!(t.answer().contains("context: "));
+    t.say("/nonsense");
+    assert!(t.answer().contains("there is no /nonsense"));
+    t.say("/set parameter top_k 7");
+    t.answer();
+    t.say("/show parameters");
+    assert!(t.answer().contains("top_k 7"));
+    t.say("/set parameter top_p 7");
+    assert!(t.answer().contains("top_p"));
+    t.say("/? shortcuts");
+    assert!(t.answer().contains("Ctrl-D"));
+    t.say("/bye");
+    t.leave();
+}
+
+#[test]
+fn a_second_turn_reads_its_new_tokens_only() {
+    for think in ["on", "off"] {
+        let mut t = chat(&format!("turns-{think}"), &["--think", think]);
+        t.say("What is 23 + 45?");
+        t.answer();
+        t.say("/stats");
+        let stats = t.answer();
+        let number = |text: &str, before: &str| -> usize {
+            let rest = text.split_once(before).unwrap().1.trim_start();
+            rest.split(|c: char| !c.is_ascii_digit())
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap()
+        };
+        let used = number(&stats, "context:");
+        t.say("What is 31 + 46?");
+        assert!(t.answer().contains("77"));
+        t.say("/stats");
+        let stats = t.answer();
+        let held = number(&stats, "tokens read,");
+        // All that was held: the first prompt and all of the answer.
+        assert_eq!(held, used, "{stats}");
+        assert!(number(&stats, "last prompt:") < 25, "{stats}");
+        t.leave();
+    }
+}
