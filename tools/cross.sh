@@ -55,6 +55,7 @@ install() {
 unpack() {
     local work
     work="$(mktemp -d)"
+    mkdir -p "$HOME_OF_TOOLS"
     (cd "$work" && "${@:2:$1}" download "${@:2+$1}" >/dev/null && for deb in *.deb; do dpkg-deb -x "$deb" "$HOME_OF_TOOLS"; done)
     rm -rf "$work"
 }
