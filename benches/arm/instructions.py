@@ -3,13 +3,14 @@
 
     python3 benches/arm/instructions.py --smolq BINARY                    # BINARY: a static aarch64 smolq, see tools/cross.sh
     python3 benches/arm/instructions.py --smolq BINARY --models smollm2-135m:Q4_K_M --levels neon-dotprod -o FILE.md
+    python3 benches/arm/instructions.py --smolq BINARY --models models/tiny-q8_0.gguf    # a file; tools/tiny/q4_k_m.py makes another
 
 A model of random weights is run under qemu-aarch64 with a plugin that counts (count.c), once and twice; the difference is what one
 repetition executes, without loading. llama.cpp's side are its own ready-built libraries of the npm package
 @node-llama-cpp/linux-arm64, run by llamacpp.c with the same tokens a pass and one thread.
 
 Instructions are not time: how many a core executes in a cycle, and what it waits for, is not counted. Needs gcc,
-aarch64-linux-gnu-gcc, qemu-user, libc6-arm64-cross, libstdc++6-arm64-cross, libgomp1-arm64-cross, npm, and a smolq of this machine to
+aarch64-linux-gnu-gcc, qemu-user, libc6-dev-arm64-cross, libstdc++6-arm64-cross, libgomp1-arm64-cross, npm, and a smolq of this machine to
 make the models (cargo build --release).
 """
 
@@ -52,12 +53,19 @@ def peer(work):
     return home / "package/bins/linux-arm64"
 
 
-def synthetic(smolq, model):
-    """The file of a model of random weights, which `smolq bench` makes and keeps."""
-    row = json.loads(run([smolq, "bench", "--synthetic", model, "-p", 0, "-n", 1, "-r", 1, "--no-limits", "-o", "json"]))[0]
+def found(smolq, model):
+    """A model's file and how many weights it has; one of random weights is made by `smolq bench`, which keeps it."""
+    which = ["-m"] if model.endswith(".gguf") else ["--synthetic"]
+    row = json.loads(run([smolq, "bench", *which, model, "-p", 0, "-n", 1, "-r", 1, "--no-limits", "-o", "json"]))[0]
+    if model.endswith(".gguf"):
+        return pathlib.Path(model), row["model_n_params"]
     name, quant = model.split(":")
-    found = sorted(CACHE.glob(f"synthetic-{name}-{quant}-*.gguf"), key=lambda path: path.stat().st_mtime)
-    return found[-1], row["model_n_params"]
+    files = sorted(CACHE.glob(f"synthetic-{name}-{quant}-*.gguf"), key=lambda path: path.stat().st_mtime)
+    return files[-1], row["model_n_params"]
+
+
+def millions(count):
+    return f"{count / 1e6:.{1 if count >= 1e7 else 2}f} M"
 
 
 class Counter:
@@ -78,7 +86,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smolq", type=pathlib.Path, required=True, help="the aarch64 binary")
     parser.add_argument("--host", type=pathlib.Path, default=ROOT / "target/release/smolq", help="a smolq of this machine")
-    parser.add_argument("--models", nargs="+", default=MODELS, metavar="NAME:QUANT")
+    parser.add_argument("--models", nargs="+", default=MODELS, metavar="NAME:QUANT|FILE")
     parser.add_argument("--levels", nargs="+", default=list(LEVELS), choices=LEVELS)
     parser.add_argument("--no-peer", action="store_true", help="count smolq only")
     parser.add_argument("-o", "--output", type=pathlib.Path, help="write the table there too")
@@ -92,7 +100,7 @@ def main():
             libraries = peer(work)
             run(["aarch64-linux-gnu-gcc", "-O2", HERE / "llamacpp.c", "-o", driver])
         for model in args.models:
-            file, weights = synthetic(args.host, model)
+            file, weights = found(args.host, model)
             for level in args.levels:
                 cpu, library = LEVELS[level]
                 for test, prompt, generated in TESTS:
@@ -105,8 +113,8 @@ def main():
                         count = counter.count(cpu, lambda r: [
                             "-L", "/usr/aarch64-linux-gnu", "-E", "LD_LIBRARY_PATH=/usr/aarch64-linux-gnu/lib",
                             driver, libraries, library, file, prompt, generated, r]) / tokens
-                        theirs, ratio = f"{count / 1e6:.1f} M", f"{ours / count:.2f}"
-                    lines.append(f"| {model} | {level} | {test} | {ours / 1e6:.1f} M | {1000 * ours / weights:.0f} | {theirs} | {ratio} |")
+                        theirs, ratio = millions(count), f"{ours / count:.2f}"
+                    lines.append(f"| {pathlib.Path(model).name} | {level} | {test} | {millions(ours)} | {1000 * ours / weights:.0f} | {theirs} | {ratio} |")
                     print(lines[-1], flush=True)
     if args.output:
         args.output.write_text("\n".join(lines) + "\n")
