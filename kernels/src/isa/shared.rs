@@ -36,7 +36,8 @@ pub struct Shared<T> {
     cols: usize,
     users: AtomicU64,
     row_taken: Box<[AtomicBool]>,
-    granule_taken: Box<[AtomicBool]>,
+    /// A bit for each granule.
+    granule_taken: Box<[AtomicU64]>,
 }
 
 // SAFETY: all access to the cells goes through `read`, `write_rows` and `write_cols`, which hand out a shared borrow only
@@ -87,8 +88,24 @@ fn ask_for_huge_pages<T>(memory: &[T]) {
 
 /// Flags that nobody has taken. Most matrices are never written by columns, or never by rows: pages of flags are taken from the
 /// system as they are touched.
-fn flags(n: usize) -> Box<[AtomicBool]> {
+fn flags<T: Zeroable>(n: usize) -> Box<[T]> {
     zeroed_slice_box(n)
+}
+
+/// The words that hold the bits `range`, each with those of them.
+#[inline(always)]
+fn words(range: Range<usize>) -> impl Iterator<Item = (usize, u64)> {
+    let end = range.end.div_ceil(64);
+    let start = if range.is_empty() {
+        end
+    } else {
+        range.start / 64
+    };
+    (start..end).map(move |word| {
+        let from = range.start.max(64 * word) - 64 * word;
+        let count = range.end.min(64 * word + 64) - 64 * word - from;
+        (word, (!0 >> (64 - count)) << from)
+    })
 }
 
 impl<T> Shared<T> {
@@ -109,7 +126,7 @@ impl<T> Shared<T> {
             cols,
             users: AtomicU64::new(0),
             row_taken: flags(rows),
-            granule_taken: flags(cols.div_ceil(GRANULE)),
+            granule_taken: flags(cols.div_ceil(64 * GRANULE)),
         }
     }
 }
@@ -138,8 +155,8 @@ impl<T> Shared<T> {
         if self.row_taken.len() < rows {
             self.row_taken = flags(rows);
         }
-        if self.granule_taken.len() < cols.div_ceil(GRANULE) {
-            self.granule_taken = flags(cols.div_ceil(GRANULE));
+        if self.granule_taken.len() < cols.div_ceil(64 * GRANULE) {
+            self.granule_taken = flags(cols.div_ceil(64 * GRANULE));
         }
     }
 
@@ -173,17 +190,38 @@ impl<T> Shared<T> {
         self.users.fetch_sub(kind, Ordering::AcqRel);
     }
 
-    /// Takes flags `range`, all or (by panicking) none.
+    /// Takes rows `range`, all or (by panicking) none.
     #[track_caller]
-    fn take(&self, flags: &[AtomicBool], range: Range<usize>, kind: u64) {
+    fn take_rows(&self, range: Range<usize>) {
         for i in range.clone() {
-            if flags[i].swap(true, Ordering::AcqRel) {
-                for flag in &flags[range.start..i] {
+            if self.row_taken[i].swap(true, Ordering::AcqRel) {
+                for flag in &self.row_taken[range.start..i] {
                     flag.store(false, Ordering::Release);
                 }
-                self.leave(kind);
+                self.leave(ROW_WRITER);
                 panic!("two threads write one piece of a buffer");
             }
+        }
+    }
+
+    /// Takes granules `range`, all or (by panicking) none.
+    #[track_caller]
+    fn take_granules(&self, range: Range<usize>) {
+        for (word, bits) in words(range.clone()) {
+            let before = self.granule_taken[word].fetch_or(bits, Ordering::AcqRel);
+            if before & bits != 0 {
+                self.granule_taken[word].fetch_and(!bits | before, Ordering::Release);
+                self.give_granules(range.start..(64 * word).max(range.start));
+                self.leave(COL_WRITER);
+                panic!("two threads write one piece of a buffer");
+            }
+        }
+    }
+
+    /// Gives granules back.
+    fn give_granules(&self, range: Range<usize>) {
+        for (word, bits) in words(range) {
+            self.granule_taken[word].fetch_and(!bits, Ordering::Release);
         }
     }
 
@@ -217,7 +255,7 @@ impl<T> Shared<T> {
             self.rows
         );
         self.enter(ROW_WRITER);
-        self.take(&self.row_taken, rows.clone(), ROW_WRITER);
+        self.take_rows(rows.clone());
         let start = self.cells[rows.start * self.cols..].as_ptr();
         // SAFETY: the rows lie inside the allocation; no reader or column writer is active and none can enter; the
         // flags of these rows are ours until the guard is dropped, so no other borrow covers them.
@@ -252,7 +290,7 @@ impl<T> Shared<T> {
         );
         self.enter(COL_WRITER);
         let granules = cols.start / GRANULE..cols.end.div_ceil(GRANULE);
-        self.take(&self.granule_taken, granules.clone(), COL_WRITER);
+        self.take_granules(granules.clone());
         ColsMut {
             shared: self,
             cols,
@@ -347,13 +385,23 @@ impl<T> ColsMut<'_, T> {
             )
         }
     }
+
+    /// The borrowed columns of each of the first `N` rows.
+    ///
+    /// # Panics
+    /// If there are not so many rows.
+    pub fn first_rows<const N: usize>(&mut self) -> [&mut [T]; N] {
+        std::array::from_fn(|row| {
+            let columns: *mut [T] = self.row(row);
+            // SAFETY: rows do not overlap, each is handed out once, and `self` stays borrowed as long as they are.
+            unsafe { &mut *columns }
+        })
+    }
 }
 
 impl<T> Drop for ColsMut<'_, T> {
     fn drop(&mut self) {
-        for flag in &self.shared.granule_taken[self.granules.clone()] {
-            flag.store(false, Ordering::Release);
-        }
+        self.shared.give_granules(self.granules.clone());
         self.shared.leave(COL_WRITER);
     }
 }
@@ -386,6 +434,37 @@ mod tests {
             (all[39], all.row(1)[15], all.row(1)[16], all.row(2)[39]),
             (7, 1, 0, 2)
         );
+    }
+
+    #[test]
+    fn granules_of_several_words_are_taken_all_or_none() {
+        assert_eq!(words(5..5).count(), 0);
+        let all: Vec<_> = words(60..129).collect();
+        assert_eq!(all, [(0, 0xf << 60), (1, !0), (2, 1)]);
+        let m = Shared::new(1, 200 * GRANULE, 0u8);
+        let middle = m.write_cols(130 * GRANULE..131 * GRANULE);
+        assert!(refused(|| m.write_cols(3 * GRANULE..140 * GRANULE)));
+        // What the refused one had taken is free again, and what was taken still is.
+        drop(m.write_cols(0..130 * GRANULE));
+        assert!(refused(|| m.write_cols(130 * GRANULE..132 * GRANULE)));
+        drop(middle);
+        drop(m.write_cols(0..200 * GRANULE));
+    }
+
+    #[test]
+    fn rows_of_columns_are_written_side_by_side() {
+        let m = Shared::new(3, 32, 0);
+        {
+            let mut right = m.write_cols(16..32);
+            let [first, second] = right.first_rows::<2>();
+            (first[0], second[15]) = (1, 2);
+            assert!(refused(|| {
+                right.first_rows::<4>();
+            }));
+        }
+        let all = m.read();
+        assert_eq!((all[16], all[63]), (1, 2));
+        assert_eq!(all.iter().sum::<i32>(), 3);
     }
 
     #[test]
