@@ -439,10 +439,11 @@ const REACHES: [f32; 16] = {
     out
 };
 
-/// Rounds `x * inverse` to at most 127 in magnitude, and gives the squared errors too, as sums to be added up, where `back` is
-/// minus the step.
+/// Rounds `x * inverse`, and gives the squared errors too, as sums to be added up, where `back` is minus the step. What could come out
+/// above 127 in magnitude must be `CUT`: not by
+/// steps of which 127 reach the largest value.
 #[inline(always)]
-fn round_by<I: Isa>(
+fn round_by<I: Isa, const CUT: bool>(
     isa: I,
     x: [I::Wide; 2],
     inverse: I::Wide,
@@ -452,18 +453,21 @@ fn round_by<I: Isa>(
     let mut qs = x;
     let mut error = isa.splat_wide(0.0);
     for i in 0..2 {
-        qs[i] = isa.max(isa.min(isa.round(isa.mul(x[i], inverse)), high), low);
+        qs[i] = isa.round(isa.mul(x[i], inverse));
+        if CUT {
+            qs[i] = isa.max(isa.min(qs[i], high), low);
+        }
         let off = isa.fma(qs[i], back, x[i]);
         error = isa.fma(off, off, error);
     }
     (qs, error)
 }
 
-/// Rounds `x / step` to at most 127 in magnitude, and gives the sum of the squared errors too.
+/// Rounds `x / step` as [`round_by`], and gives the sum of the squared errors too.
 #[inline(always)]
-fn round<I: Isa>(isa: I, x: [I::Wide; 2], step: f32) -> ([I::Wide; 2], f32) {
+fn round<I: Isa, const CUT: bool>(isa: I, x: [I::Wide; 2], step: f32) -> ([I::Wide; 2], f32) {
     let (inverse, back) = (isa.splat_wide(1.0 / step), isa.splat_wide(-step));
-    let (qs, error) = round_by(isa, x, inverse, back);
+    let (qs, error) = round_by::<I, CUT>(isa, x, inverse, back);
     (qs, isa.sum(error))
 }
 
@@ -477,7 +481,7 @@ fn best_step<I: Isa>(isa: I, x: [I::Wide; 2], top: f32) -> f32 {
     let mut errors = [isa.splat_wide(0.0); 16];
     for i in 0..TRIES {
         let (inverse, back) = (isa.splat_wide(inverses[i]), isa.splat_wide(-steps[i]));
-        errors[i] = round_by(isa, x, inverse, back).1;
+        errors[i] = round_by::<I, false>(isa, x, inverse, back).1;
     }
     let errors = isa.wide_array(isa.sums16(errors));
     let mut best = 0;
@@ -511,7 +515,7 @@ impl Task for QuantizeSmall<'_> {
                 d = f32::NAN;
             } else if top > TINY {
                 d = best_step(isa, wide, top);
-                let (best, _) = round(isa, wide, d);
+                let (best, _) = round::<I, false>(isa, wide, d);
                 qs = [isa.to_i8(best[0]), isa.to_i8(best[1])];
             }
             let sum = sum_of(&qs[0]) + sum_of(&qs[1]);
@@ -548,9 +552,9 @@ impl Task for QuantizeSuper<'_> {
                     let x = load(isa, x);
                     // The finest factor that reaches the largest value, or the next, if it happens to fit better.
                     let mut refine = (tops[i] / (d * 127.0)).ceil().clamp(1.0, REFINE);
-                    let (mut qs, error) = round(isa, x, d * refine);
+                    let (mut qs, error) = round::<I, false>(isa, x, d * refine);
                     if refine < REFINE {
-                        let tried = round(isa, x, d * (refine + 1.0));
+                        let tried = round::<I, false>(isa, x, d * (refine + 1.0));
                         if tried.1 < error {
                             (refine, qs) = (refine + 1.0, tried.0);
                         }
@@ -592,7 +596,7 @@ pub(crate) fn round_q8_0<I: Isa>(isa: I, x: &[f32; 32]) -> crate::format::BlockQ
     let mut qs = [0; 32];
     let scale = d.to_f32();
     if scale > 0.0 && scale.is_finite() {
-        let (rounded, _) = round(isa, wide, scale);
+        let (rounded, _) = round::<I, true>(isa, wide, scale);
         for half in 0..2 {
             qs[16 * half..][..16].copy_from_slice(&isa.to_i8(rounded[half]));
         }
