@@ -20,10 +20,11 @@
 
 use crate::format::{Scales, Small, Super};
 use crate::input::{SmallPair, SuperInput};
-use crate::isa::{Isa, Task};
+use crate::isa::{Ahead, Fronts, Isa, Task};
 use crate::panel::offset;
 use crate::table::Work;
 use std::array::from_fn;
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -180,17 +181,14 @@ fn super_row<I: Isa, F: Super, const T: usize>(
     sums
 }
 
-/// Four rows' super-blocks by `T` tokens, taking turns.
+/// Four rows' super-blocks with eight scales each by `T` tokens, taking turns.
 #[inline(always)]
-fn super_turns<I: Isa, F: Super, const T: usize>(
+fn eights_turns<I: Isa, F: Super, const T: usize>(
     isa: I,
     blocks: [&F::Block; STREAMS],
     input: &[&SuperInput; T],
     [(s0, f0), (s1, f1), (s2, f2), (s3, f3)]: [Starts<I, T>; STREAMS],
 ) -> [[I::Sums2; T]; STREAMS] {
-    for block in blocks {
-        prefetch(isa, block);
-    }
     let mut sums = [s0, s1, s2, s3];
     // Not as loops: which scales meet a part must be known when this is compiled, and the compiler does not unroll so much.
     macro_rules! turn {
@@ -199,39 +197,76 @@ fn super_turns<I: Isa, F: Super, const T: usize>(
             sums[1] = super_part::<I, F, T>(isa, blocks[1], $i, input, sums[1], f1);
             sums[2] = super_part::<I, F, T>(isa, blocks[2], $i, input, sums[2], f2);
             sums[3] = super_part::<I, F, T>(isa, blocks[3], $i, input, sums[3], f3);
+            for row in &mut sums {
+                settle::<I, T>(isa, row);
+            }
         };
     }
-    macro_rules! turn2 {
-        ($i:literal) => {
-            sums[0] = super_half::<I, F, T>(isa, blocks[0], $i, input, sums[0], f0);
-            sums[1] = super_half::<I, F, T>(isa, blocks[1], $i, input, sums[1], f1);
-            sums[2] = super_half::<I, F, T>(isa, blocks[2], $i, input, sums[2], f2);
-            sums[3] = super_half::<I, F, T>(isa, blocks[3], $i, input, sums[3], f3);
+    // More than two tokens fill the registers with one row.
+    macro_rules! row {
+        ($r:literal, $f:ident) => {
+            sums[$r] = super_part::<I, F, T>(isa, blocks[$r], 0, input, sums[$r], $f);
+            sums[$r] = super_part::<I, F, T>(isa, blocks[$r], 1, input, sums[$r], $f);
+            sums[$r] = super_part::<I, F, T>(isa, blocks[$r], 2, input, sums[$r], $f);
+            sums[$r] = super_part::<I, F, T>(isa, blocks[$r], 3, input, sums[$r], $f);
+            settle::<I, T>(isa, &mut sums[$r]);
         };
     }
-    if eights::<F>() {
+    if T > 2 {
+        row!(0, f0);
+        row!(1, f1);
+        row!(2, f2);
+        row!(3, f3);
+    } else {
         turn!(0);
         turn!(1);
         turn!(2);
         turn!(3);
-    } else {
-        // Two parts of these formats share their bytes.
-        turn2!(0);
-        turn2!(1);
     }
     sums
+}
+
+/// Two rows' super-blocks with sixteen scales each. Two parts of these formats share their bytes.
+#[inline(always)]
+fn narrow_turns<I: Isa, F: Super, const T: usize>(
+    isa: I,
+    [a, b]: [&F::Block; 2],
+    input: &[&SuperInput; T],
+    [(mut s0, f0), (mut s1, f1)]: [Starts<I, T>; 2],
+) -> [[I::Sums2; T]; 2] {
+    macro_rules! turn {
+        ($half:literal) => {
+            s0 = super_half::<I, F, T>(isa, a, $half, input, s0, f0);
+            s1 = super_half::<I, F, T>(isa, b, $half, input, s1, f1);
+            settle::<I, T>(isa, &mut s0);
+            settle::<I, T>(isa, &mut s1);
+        };
+    }
+    turn!(0);
+    turn!(1);
+    [s0, s1]
+}
+
+/// Ends a turn of a row.
+#[inline(always)]
+fn settle<I: Isa, const T: usize>(isa: I, sums: &mut [I::Sums2; T]) {
+    for t in 0..T {
+        sums[t] = isa.settled2(sums[t]);
+    }
 }
 
 /// Where the sums of a row begin, and what its scales become, for `T` tokens each.
 type Starts<I, const T: usize> = ([<I as Isa>::Sums2; T], [<I as Isa>::Shorts; T]);
 
-/// Of a row's block with sixteen scales; and the sums of its minimums.
+/// Of a row's block with sixteen scales; and the sums of its minimums, or of its scales where those are still to be taken times the
+/// offset.
 #[inline(always)]
 fn narrow_start<I: Isa, F: Super, const T: usize>(
     isa: I,
     block: &F::Block,
     input: &[&SuperInput; T],
 ) -> (Starts<I, T>, [I::Sums; T]) {
+    const { assert!(!F::MINS || F::OFFSET == 0, "minimums or an offset") };
     let Scales { scales, mins } = F::scales(isa, block);
     let mut refined = [scales; T];
     let mut sums = [isa.spread2(isa.sums(0)); T];
@@ -239,12 +274,14 @@ fn narrow_start<I: Isa, F: Super, const T: usize>(
     for t in 0..T {
         let x = isa.shorts(&input[t].sums);
         refined[t] = isa.stepped(isa.mul_shorts(scales, isa.shorts(&input[t].refine)));
-        if F::OFFSET != 0 {
+        if F::OFFSET != 0 && I::SHARED_INPUTS {
+            min_sums[t] = isa.settled(isa.mac_shorts(isa.sums(0), scales, x));
+        } else if F::OFFSET != 0 {
             let offsets = isa.mul_shorts(scales, isa.splat_short(-F::OFFSET));
             sums[t] = isa.spread2(isa.mac_shorts(isa.sums(0), offsets, x));
         }
         if F::MINS {
-            min_sums[t] = isa.mac_shorts(isa.sums(0), mins, x);
+            min_sums[t] = isa.settled(isa.mac_shorts(isa.sums(0), mins, x));
         }
     }
     ((sums, refined), min_sums)
@@ -302,14 +339,6 @@ fn super_sums<I: Isa, F: Super, const T: usize>(
     let [b0, b1, b2, b3] = blocks;
     if eights::<F>() {
         let ([p0, p1], m01) = wide_starts::<I, F, T>(isa, [b0, b1], x);
-        if I::SHARED_INPUTS {
-            let ([p2, p3], m23) = wide_starts::<I, F, T>(isa, [b2, b3], x);
-            mins = eights_totals::<I, F, T>(isa, [m01, m23], x, mins);
-            return (
-                super_turns::<I, F, T>(isa, blocks, x, [p0, p1, p2, p3]),
-                mins,
-            );
-        }
         // Two rows at a time, which are all that sixteen registers hold.
         let s0 = super_row::<I, F, T>(isa, b0, x, p0);
         let s1 = super_row::<I, F, T>(isa, b1, x, p1);
@@ -319,25 +348,15 @@ fn super_sums<I: Isa, F: Super, const T: usize>(
         mins = eights_totals::<I, F, T>(isa, [m01, m23], x, mins);
         return ([s0, s1, s2, s3], mins);
     }
-    let (sums, min_sums);
-    if I::SHARED_INPUTS {
-        let (p0, m0) = narrow_start::<I, F, T>(isa, b0, x);
-        let (p1, m1) = narrow_start::<I, F, T>(isa, b1, x);
-        let (p2, m2) = narrow_start::<I, F, T>(isa, b2, x);
-        let (p3, m3) = narrow_start::<I, F, T>(isa, b3, x);
-        sums = super_turns::<I, F, T>(isa, blocks, x, [p0, p1, p2, p3]);
-        min_sums = [m0, m1, m2, m3];
-    } else {
-        let (p0, m0) = narrow_start::<I, F, T>(isa, b0, x);
-        let s0 = super_row::<I, F, T>(isa, b0, x, p0);
-        let (p1, m1) = narrow_start::<I, F, T>(isa, b1, x);
-        let s1 = super_row::<I, F, T>(isa, b1, x, p1);
-        let (p2, m2) = narrow_start::<I, F, T>(isa, b2, x);
-        let s2 = super_row::<I, F, T>(isa, b2, x, p2);
-        let (p3, m3) = narrow_start::<I, F, T>(isa, b3, x);
-        let s3 = super_row::<I, F, T>(isa, b3, x, p3);
-        (sums, min_sums) = ([s0, s1, s2, s3], [m0, m1, m2, m3]);
-    }
+    let (p0, m0) = narrow_start::<I, F, T>(isa, b0, x);
+    let s0 = super_row::<I, F, T>(isa, b0, x, p0);
+    let (p1, m1) = narrow_start::<I, F, T>(isa, b1, x);
+    let s1 = super_row::<I, F, T>(isa, b1, x, p1);
+    let (p2, m2) = narrow_start::<I, F, T>(isa, b2, x);
+    let s2 = super_row::<I, F, T>(isa, b2, x, p2);
+    let (p3, m3) = narrow_start::<I, F, T>(isa, b3, x);
+    let s3 = super_row::<I, F, T>(isa, b3, x, p3);
+    let (sums, min_sums) = ([s0, s1, s2, s3], [m0, m1, m2, m3]);
     if F::MINS {
         for t in 0..T {
             let of = [
@@ -420,6 +439,89 @@ fn add_parts<I: Isa, const T: usize>(
     }
 }
 
+/// Four rows of super-blocks by `T` tokens, for levels where rows take turns.
+#[inline(always)]
+fn super_shared<I: Isa, F: Super, const T: usize>(
+    isa: I,
+    fronts: &mut Fronts<'_, F::Block>,
+    blocks: usize,
+    input: [&[SuperInput]; T],
+) -> [[f32; STREAMS]; T] {
+    let mut acc = [isa.quad([0.0; 4]); T];
+    let mut x = [&input[0][0]; T];
+    let zero = isa.spread2(isa.sums(0));
+    for b in 0..blocks {
+        for t in 0..T {
+            x[t] = &input[t][b];
+        }
+        let mut fronts = fronts.ahead(1);
+        for block in fronts.blocks() {
+            prefetch(isa, block);
+        }
+        let (blocks, d, m, sums);
+        let mut mins = [isa.quad([0.0; 4]); T];
+        let mut offsets = [isa.whole([isa.sums(0); STREAMS]); T];
+        if F::HEADS6 {
+            let heads;
+            (blocks, heads) = isa.next_heads6(&mut fronts);
+            (d, m) = (heads.d, isa.quad_neg(heads.dmin));
+            let mut refined = [isa.eights_refined(heads.scales, &x[0].wide_refine); T];
+            for t in 0..T {
+                refined[t] = isa.eights_refined(heads.scales, &x[t].wide_refine);
+                mins[t] = isa.eights_totals(heads.mins, &x[t].wide_sums);
+            }
+            let mut starts = [([zero; T], [refined[0][0]; T]); STREAMS];
+            for r in 0..STREAMS {
+                for t in 0..T {
+                    starts[r].1[t] = refined[t][r];
+                }
+            }
+            sums = eights_turns::<I, F, T>(isa, blocks, &x, starts);
+        } else {
+            blocks = fronts.next();
+            [d, m] = float_scales::<I, F>(isa, blocks);
+            let [b0, b1, b2, b3] = blocks;
+            if eights::<F>() {
+                let ([p0, p1], m01) = wide_starts::<I, F, T>(isa, [b0, b1], &x);
+                let ([p2, p3], m23) = wide_starts::<I, F, T>(isa, [b2, b3], &x);
+                mins = eights_totals::<I, F, T>(isa, [m01, m23], &x, mins);
+                sums = eights_turns::<I, F, T>(isa, blocks, &x, [p0, p1, p2, p3]);
+            } else {
+                // Two rows at a time, which are all that the registers hold.
+                let (p0, m0) = narrow_start::<I, F, T>(isa, b0, &x);
+                let (p1, m1) = narrow_start::<I, F, T>(isa, b1, &x);
+                let [s0, s1] = narrow_turns::<I, F, T>(isa, [b0, b1], &x, [p0, p1]);
+                let (p2, m2) = narrow_start::<I, F, T>(isa, b2, &x);
+                let (p3, m3) = narrow_start::<I, F, T>(isa, b3, &x);
+                let [s2, s3] = narrow_turns::<I, F, T>(isa, [b2, b3], &x, [p2, p3]);
+                sums = [s0, s1, s2, s3];
+                for t in 0..T {
+                    let of = [m0[t], m1[t], m2[t], m3[t]];
+                    if F::OFFSET != 0 {
+                        offsets[t] = isa.whole(of);
+                    } else if F::MINS {
+                        mins[t] = isa.totals(of);
+                    }
+                }
+            }
+        }
+        for t in 0..T {
+            let dx = isa.quad([x[t].d; STREAMS]);
+            let of = [sums[0][t], sums[1][t], sums[2][t], sums[3][t]];
+            let total = if F::OFFSET != 0 {
+                isa.whole_totals_from(of, offsets[t], -i32::from(F::OFFSET))
+            } else {
+                isa.whole_totals(of)
+            };
+            acc[t] = isa.quad_fma(isa.quad_mul(d, dx), total, acc[t]);
+            if F::MINS {
+                acc[t] = isa.quad_fma(isa.quad_mul(m, dx), mins[t], acc[t]);
+            }
+        }
+    }
+    arrays::<I, T>(isa, acc)
+}
+
 /// Four rows of super-blocks by `T` tokens.
 #[inline(always)]
 fn super_tile<I: Isa, F: Super, const T: usize>(
@@ -427,9 +529,9 @@ fn super_tile<I: Isa, F: Super, const T: usize>(
     rows: [&[F::Block]; STREAMS],
     input: [&[SuperInput]; T],
 ) -> [[f32; STREAMS]; T] {
-    let n = input[0].len();
-    let input = input.map(|x| &x[..n]);
-    let [r0, r1, r2, r3] = rows.map(|row| &row[..n]);
+    let [r0, r1, r2, r3] = rows;
+    let n = r0.len();
+    let (r1, r2, r3) = (&r1[..n], &r2[..n], &r3[..n]);
     let mut acc = [isa.quad([0.0; 4]); T];
     for b in 0..n {
         let blocks = [&r0[b], &r1[b], &r2[b], &r3[b]];
@@ -468,7 +570,8 @@ fn pair_dot<I: Isa, F: Small>(isa: I, codes: I::Bytes2, input: I::Bytes2) -> I::
 #[inline(always)]
 fn small_turns<I: Isa, F: Small, const T: usize>(
     isa: I,
-    rows: [&[F::Block]; STREAMS],
+    fronts: &mut Fronts<'_, F::Block>,
+    blocks: usize,
     input: [&[SmallPair]; T],
 ) -> [[f32; STREAMS]; T] {
     let mut state = Turns {
@@ -476,22 +579,27 @@ fn small_turns<I: Isa, F: Small, const T: usize>(
         run: [[isa.sums(0); STREAMS]; T],
         before: [isa.whole([isa.sums(0); STREAMS]); T],
     };
-    let [r0, r1, r2, r3] = rows.map(|row| row.as_chunks::<2>());
-    let n = r0.0.len();
-    let (p0, p1, p2, p3) = (&r0.0[..n], &r1.0[..n], &r2.0[..n], &r3.0[..n]);
-    let pairs = input.map(|x| &x[..n]);
-    for b in 0..n {
-        let ([a0, b0], [a1, b1], [a2, b2], [a3, b3]) = (&p0[b], &p1[b], &p2[b], &p3[b]);
-        for block in [a0, a1, a2, a3] {
+    let mut pairs = input;
+    for t in 0..T {
+        pairs[t] = &input[t][..blocks / 2];
+    }
+    let mut x = [&input[0][0]; T];
+    for b in 0..blocks / 2 {
+        let mut fronts = fronts.ahead(2);
+        for block in fronts.blocks() {
             isa.prefetch(block, AHEAD);
         }
-        let x: [&SmallPair; T] = from_fn(|t| &pairs[t][b]);
-        state = small_turn::<I, F, T>(isa, [a0, a1, a2, a3], x, 0, state);
-        state = small_turn::<I, F, T>(isa, [b0, b1, b2, b3], x, 1, state);
+        for t in 0..T {
+            x[t] = &pairs[t][b];
+        }
+        state = small_turn::<I, F, T>(isa, &mut fronts, x, 0, state);
+        state = small_turn::<I, F, T>(isa, &mut fronts, x, 1, state);
     }
-    if let ([b0], [b1], [b2], [b3]) = (r0.1, r1.1, r2.1, r3.1) {
-        let x: [&SmallPair; T] = from_fn(|t| &input[t][n]);
-        state = small_turn::<I, F, T>(isa, [b0, b1, b2, b3], x, 0, state);
+    if !blocks.is_multiple_of(2) {
+        for t in 0..T {
+            x[t] = &input[t][blocks / 2];
+        }
+        state = small_turn::<I, F, T>(isa, &mut fronts.ahead(1), x, 0, state);
     }
     arrays::<I, T>(isa, state.acc)
 }
@@ -507,30 +615,37 @@ struct Turns<I: Isa, const T: usize> {
     before: [I::Whole; T],
 }
 
-/// Block `half` of a pair of inputs.
+/// The next blocks with block `half` of a pair of inputs.
 #[inline(always)]
 fn small_turn<I: Isa, F: Small, const T: usize>(
     isa: I,
-    blocks: [&F::Block; STREAMS],
+    fronts: &mut Ahead<'_, '_, F::Block>,
     input: [&SmallPair; T],
     half: usize,
     mut state: Turns<I, T>,
 ) -> Turns<I, T> {
+    let (blocks, d, m);
+    if F::SCALE_FIRST {
+        (blocks, d) = isa.next_quad(fronts);
+        (_, m) = F::quad_headers(isa, blocks);
+    } else {
+        blocks = fronts.next();
+        (d, m) = F::quad_headers(isa, blocks);
+    }
     let codes = [
         F::codes(isa, blocks[0], 0),
         F::codes(isa, blocks[1], 0),
         F::codes(isa, blocks[2], 0),
         F::codes(isa, blocks[3], 0),
     ];
-    let (d, m) = F::quad_headers(isa, blocks);
     for t in 0..T {
         let pair = input[t];
         for r in 0..STREAMS {
             state.run[t][r] = isa.dot(state.run[t][r], codes[r], &pair.qs[half]);
         }
         let now = isa.whole(state.run[t]);
-        let number = -i32::from(F::OFFSET) * pair.sum[half][0];
-        let total = isa.whole_from(now, state.before[t], number);
+        let times = -i32::from(F::OFFSET);
+        let total = isa.whole_from(now, state.before[t], &pair.sum[half], times);
         state.before[t] = now;
         let dx = isa.quad(pair.d[half]);
         state.acc[t] = isa.quad_fma(isa.quad_mul(d, dx), total, state.acc[t]);
@@ -549,9 +664,6 @@ fn small_tile<I: Isa, F: Small, const T: usize>(
     rows: [&[F::Block]; STREAMS],
     input: [&[SmallPair]; T],
 ) -> [[f32; STREAMS]; T] {
-    if I::SHARED_INPUTS {
-        return small_turns::<I, F, T>(isa, rows, input);
-    }
     let [r0, r1, r2, r3] = rows.map(|row| row.as_chunks::<2>());
     let n = r0.0.len();
     let (p0, p1, p2, p3) = (&r0.0[..n], &r1.0[..n], &r2.0[..n], &r3.0[..n]);
@@ -613,31 +725,67 @@ fn arrays<I: Isa, const T: usize>(isa: I, acc: [I::Quad; T]) -> [[f32; STREAMS];
     out
 }
 
-/// The walk over tiles, written once for both families.
+/// Pairs of so many small blocks.
+#[inline(always)]
+fn pairs(blocks: usize) -> usize {
+    blocks.div_ceil(2)
+}
+
+/// The walk over tiles, written once for both families; `$blocks` blocks of inputs meet a row.
+///
+/// All tiles whose four rows are there go in one loop, whose places advance by steps. Each of the few others is a loop of its own, with
+/// the last row where there is none.
 macro_rules! walk {
-    ($self:ident, $isa:ident, $F:ident, $T:literal, $inputs:expr, $tile:ident) => {{
+    ($self:ident, $isa:ident, $F:ident, $T:literal, $inputs:expr, $blocks:expr, $tile:ident, $turns:ident) => {{
         let weights: &[$F::Block] = $self.0.weights.blocks();
         let per_row = $self.0.weights.cols / $F::LEN;
-        let first = $self.0.rows.start;
+        let rows = $self.0.rows;
         let inputs = $inputs;
         let per_token = inputs.len() / $T;
-        let x: [_; $T] = from_fn(|t| &inputs[t * per_token..(t + 1) * per_token]);
+        let blocks = $blocks(per_row);
+        let mut x = [&inputs[..blocks]; $T];
+        for t in 0..$T {
+            x[t] = &inputs[t * per_token..][..blocks];
+        }
         let row_bytes = per_row * size_of::<$F::Block>();
-        let stream = stream_rows($self.0.rows.len(), row_bytes);
-        begin($isa, weights, per_row, tile_rows(&$self.0.rows, stream, 0));
-        for i in 0..stream {
-            let tile = tile_rows(&$self.0.rows, stream, i);
-            let mut rows = [weights; STREAMS];
-            for (rows, row) in rows.iter_mut().zip(tile) {
-                *rows = &weights[row * per_row..(row + 1) * per_row];
-            }
-            let sums = $tile::<I, $F, $T>($isa, rows, x);
-            for (t, sums) in sums.into_iter().enumerate() {
-                let out = $self.0.out.row(t);
-                for (row, sum) in tile.into_iter().zip(sums) {
-                    out[row - first] = sum;
+        let stream = stream_rows(rows.len(), row_bytes);
+        begin($isa, weights, per_row, tile_rows(&rows, stream, 0));
+        // Cells, because the last row may be written from several places.
+        let mut out = [const { [].as_slice() }; $T];
+        for (out, row) in out.iter_mut().zip($self.0.out.first_rows::<$T>()) {
+            *out = Cell::from_mut(row).as_slice_of_cells();
+        }
+        let whole = rows.len().saturating_sub((STREAMS - 1) * stream);
+        let mut i = 0;
+        while i < stream {
+            let count = if i < whole { whole } else { 1 };
+            let tile = tile_rows(&rows, stream, i);
+            let mut streams = [weights; STREAMS];
+            let mut to = [[out[0]; STREAMS]; $T];
+            for s in 0..STREAMS {
+                streams[s] = &weights[tile[s] * per_row..][..count * per_row];
+                for t in 0..$T {
+                    to[t][s] = &out[t][tile[s] - rows.start..][..count];
                 }
             }
+            let mut fronts = Fronts::new(streams);
+            for at in 0..count {
+                let sums = if I::SHARED_INPUTS {
+                    $turns::<I, $F, $T>($isa, &mut fronts, per_row, x)
+                } else {
+                    let mut row = streams;
+                    for s in 0..STREAMS {
+                        row[s] = &streams[s][at * per_row..][..per_row];
+                    }
+                    $tile::<I, $F, $T>($isa, row, x)
+                };
+                for t in 0..$T {
+                    for s in 0..STREAMS {
+                        to[t][s][at].set(sums[t][s]);
+                    }
+                }
+            }
+            i += count;
         }
     }};
 }
@@ -647,10 +795,46 @@ impl<F: Super> Task for SuperFew<'_, '_, F> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         match self.0.input.tokens {
-            1 => walk!(self, isa, F, 1, self.0.input.super_rows(), super_tile),
-            2 => walk!(self, isa, F, 2, self.0.input.super_rows(), super_tile),
-            3 => walk!(self, isa, F, 3, self.0.input.super_rows(), super_tile),
-            _ => walk!(self, isa, F, 4, self.0.input.super_rows(), super_tile),
+            1 => walk!(
+                self,
+                isa,
+                F,
+                1,
+                self.0.input.super_rows(),
+                usize::from,
+                super_tile,
+                super_shared
+            ),
+            2 => walk!(
+                self,
+                isa,
+                F,
+                2,
+                self.0.input.super_rows(),
+                usize::from,
+                super_tile,
+                super_shared
+            ),
+            3 => walk!(
+                self,
+                isa,
+                F,
+                3,
+                self.0.input.super_rows(),
+                usize::from,
+                super_tile,
+                super_shared
+            ),
+            _ => walk!(
+                self,
+                isa,
+                F,
+                4,
+                self.0.input.super_rows(),
+                usize::from,
+                super_tile,
+                super_shared
+            ),
         }
     }
 }
@@ -660,10 +844,46 @@ impl<F: Small> Task for SmallFew<'_, '_, F> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         match self.0.input.tokens {
-            1 => walk!(self, isa, F, 1, self.0.input.small_rows(), small_tile),
-            2 => walk!(self, isa, F, 2, self.0.input.small_rows(), small_tile),
-            3 => walk!(self, isa, F, 3, self.0.input.small_rows(), small_tile),
-            _ => walk!(self, isa, F, 4, self.0.input.small_rows(), small_tile),
+            1 => walk!(
+                self,
+                isa,
+                F,
+                1,
+                self.0.input.small_rows(),
+                pairs,
+                small_tile,
+                small_turns
+            ),
+            2 => walk!(
+                self,
+                isa,
+                F,
+                2,
+                self.0.input.small_rows(),
+                pairs,
+                small_tile,
+                small_turns
+            ),
+            3 => walk!(
+                self,
+                isa,
+                F,
+                3,
+                self.0.input.small_rows(),
+                pairs,
+                small_tile,
+                small_turns
+            ),
+            _ => walk!(
+                self,
+                isa,
+                F,
+                4,
+                self.0.input.small_rows(),
+                pairs,
+                small_tile,
+                small_turns
+            ),
         }
     }
 }

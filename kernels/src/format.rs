@@ -80,6 +80,8 @@ pub trait Codes: Format {
 pub trait Small: Codes {
     /// Whether [`Small::header`] gives a minimum that is not always zero.
     const MIN: bool;
+    /// Whether a block begins with its scale, in half precision.
+    const SCALE_FIRST: bool = false;
     /// The scale `d` and the added minimum.
     fn header<I: Isa>(isa: I, block: &Self::Block) -> (f32, f32);
     /// The same of eight blocks at once.
@@ -140,6 +142,8 @@ pub trait Super: Codes {
     fn wide_scales<I: Isa>(_: I, _: [&Self::Block; 2]) -> Scales<I> {
         unreachable!("the scales are of 16 values each")
     }
+    /// Whether a block begins with `d`, `dmin` and twelve bytes of `scales6`.
+    const HEADS6: bool = false;
     /// Whether a few tokens meet [`Super::halves2`]. Such a format is signed and [`Super::WIDE`], and has no minimums.
     const HALVES: bool = false;
     /// Codes `64 * i .. 64 * i + 64`: the first halves of both 32, then the second halves; 128 too large where the level is biased.
@@ -180,6 +184,7 @@ pub(crate) fn f16(bits: u16) -> f32 {
 /// The functions of the headers of a [`Small`] format that keeps its scale `d`, and its minimum `m` where it has one, as f16.
 macro_rules! half_headers {
     ($block:ty) => {
+        const SCALE_FIRST: bool = std::mem::offset_of!($block, d) == 0;
         #[inline(always)]
         fn header<I: Isa>(isa: I, block: &$block) -> (f32, f32) {
             (isa.half(block.d), 0.0)
@@ -203,6 +208,7 @@ macro_rules! half_headers {
         }
     };
     ($block:ty, with m) => {
+        const SCALE_FIRST: bool = std::mem::offset_of!($block, d) == 0;
         #[inline(always)]
         fn header<I: Isa>(isa: I, block: &$block) -> (f32, f32) {
             (isa.half(block.d), isa.half(block.m))

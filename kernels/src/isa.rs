@@ -18,6 +18,7 @@ mod avx512vnni;
 mod avxvnni;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
+mod fronts;
 #[cfg(target_arch = "aarch64")]
 mod i8mm;
 mod level;
@@ -36,6 +37,7 @@ pub(crate) use avx512vnni::Avx512Vnni;
 pub(crate) use avxvnni::AvxVnni;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use dotprod::Dotprod;
+pub(crate) use fronts::{Ahead, Fronts};
 #[cfg(target_arch = "aarch64")]
 pub(crate) use i8mm::I8mm;
 pub use level::Level;
@@ -53,6 +55,19 @@ use bytemuck::{Pod, Zeroable};
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) [f32; 16]);
+
+/// What blocks of four rows begin with.
+#[derive(Clone, Copy)]
+pub struct Heads6<I: Isa> {
+    /// Scales of the scales.
+    pub(crate) d: I::Quad,
+    /// Scales of the minimums.
+    pub(crate) dmin: I::Quad,
+    /// Scales of each 32 values.
+    pub(crate) scales: I::Eights,
+    /// Minimums of each 32 values.
+    pub(crate) mins: I::Eights,
+}
 
 /// Work to be compiled for a level: the body of [`Isa::run`].
 pub trait Task {
@@ -87,6 +102,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     type Rows: Copy;
     /// Products of 16 rows on their way to [`Isa::Rows`]; only their total in each row has a meaning.
     type Dots: Copy;
+    /// Eight integers of 16 bits of each of four rows, where [`Isa::SHARED_INPUTS`] is.
+    type Eights: Copy;
     /// Sixteen 32-bit floats.
     type Wide: Copy;
 
@@ -105,6 +122,14 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn bytes(self, from: &[u8; 32]) -> Self::Bytes;
     /// Low nibbles of 16 bytes, then their high nibbles.
     fn nibbles(self, from: &[u8; 16]) -> Self::Bytes;
+    /// The same with bit `j` of `bits` above nibble `j`.
+    #[inline(always)]
+    fn fives(self, from: &[u8; 16], bits: u32) -> Self::Bytes {
+        self.or(
+            self.nibbles(from),
+            self.and(self.bits(bits), self.splat(16)),
+        )
+    }
     /// 16 bytes, twice.
     fn twice(self, from: &[u8; 16]) -> Self::Bytes;
     /// One byte 32 times.
@@ -183,9 +208,34 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn whole(self, _: [Self::Sums; 4]) -> Self::Whole {
         unreachable!("blocks are met two at a time")
     }
-    /// What [`Isa::whole`] gave less what it gave before, and `plus`, as floats rounded to nearest even.
-    fn whole_from(self, _: Self::Whole, _: Self::Whole, _plus: i32) -> Self::Quad {
+    /// What [`Isa::whole`] gave less what it gave before, and `times` the number that is there eight times, as floats rounded to
+    /// nearest even.
+    fn whole_from(
+        self,
+        _: Self::Whole,
+        _: Self::Whole,
+        _number: &[i32; 8],
+        _times: i32,
+    ) -> Self::Quad {
         unreachable!("blocks are met two at a time")
+    }
+    /// Takes the next block of each of four rows, where [`Isa::SHARED_INPUTS`] is; and gives the half-precision numbers with which
+    /// they begin as floats.
+    fn next_quad<'a, B: Pod>(self, _: &mut Ahead<'_, 'a, B>) -> ([&'a B; 4], Self::Quad) {
+        unreachable!("blocks are met two at a time")
+    }
+    /// Takes the next block of each of four rows, where [`Isa::SHARED_INPUTS`] is. They begin with two half-precision numbers, and
+    /// eight 6-bit scales and minimums as in `scales6`.
+    fn next_heads6<'a, B: Pod>(self, _: &mut Ahead<'_, 'a, B>) -> ([&'a B; 4], Heads6<Self>) {
+        unreachable!("rows are met one at a time")
+    }
+    /// The scales of each row times `refine`, as the level's [`Isa::wide_mac2`] wants them.
+    fn eights_refined(self, _: Self::Eights, _refine: &[i16; 8]) -> [Self::Shorts; 4] {
+        unreachable!("rows are met one at a time")
+    }
+    /// The total of each row's products with `by`, as floats rounded to nearest even.
+    fn eights_totals(self, _: Self::Eights, _by: &[i16; 8]) -> Self::Quad {
+        unreachable!("rows are met one at a time")
     }
     /// Of four rows of eight shorts, two in each of `rows`, the total of the products with eight shorts that `by` holds twice, as
     /// floats rounded to nearest even.
@@ -197,6 +247,16 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// memory. Else a row takes all 256.
     const SHARED_INPUTS: bool = false;
 
+    /// The same, which is there before what is loaded later, where otherwise registers run out.
+    #[inline(always)]
+    fn settled(self, sums: Self::Sums) -> Self::Sums {
+        sums
+    }
+    /// As [`Isa::settled`].
+    #[inline(always)]
+    fn settled2(self, sums: Self::Sums2) -> Self::Sums2 {
+        sums
+    }
     /// 64 bytes of two times 32.
     fn join(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes2;
     /// Loads 64 bytes.
@@ -288,8 +348,13 @@ pub trait Isa: Copy + Send + Sync + 'static {
     ) -> Self::Sums2;
     /// The whole totals of four rows, as floats rounded to nearest even.
     fn whole_totals(self, rows: [Self::Sums2; 4]) -> Self::Quad;
+    /// The same with `times` the numbers of `more` added, where [`Isa::SHARED_INPUTS`] is.
+    fn whole_totals_from(self, _: [Self::Sums2; 4], _more: Self::Whole, _times: i32) -> Self::Quad {
+        unreachable!("rows are met one at a time")
+    }
 
-    // Two small blocks at a time. Their 64 values lie in an order of the level's own, the same for codes and inputs.
+    // Two small blocks at a time, which are never met so where [`Isa::SHARED_INPUTS`] is. Their 64 values lie in an order of the
+    // level's own, the same for codes and inputs.
 
     /// The 32 bytes of a block, and of its neighbour.
     #[inline(always)]
@@ -322,17 +387,23 @@ pub trait Isa: Copy + Send + Sync + 'static {
     }
     /// Products `codes * input` of two blocks. Codes are unsigned, at most `max`, which is above 127 only where the level is
     /// [`Isa::BIASED`].
-    fn pair_dot(self, codes: Self::Bytes2, input: Self::Bytes2, max: u8) -> Self::PairSums;
+    fn pair_dot(self, _codes: Self::Bytes2, _input: Self::Bytes2, _max: u8) -> Self::PairSums {
+        unreachable!("blocks are met one at a time")
+    }
     /// As [`Isa::pair_dot`] with signed codes; never used where the level is [`Isa::BIASED`].
-    fn pair_dot_signed(self, codes: Self::Bytes2, input: Self::Bytes2) -> Self::PairSums;
+    fn pair_dot_signed(self, _codes: Self::Bytes2, _input: Self::Bytes2) -> Self::PairSums {
+        unreachable!("blocks are met one at a time")
+    }
     /// The totals of four rows, of their first block and of their second, each with `times` the number of its block added, which is
     /// there eight times, as floats rounded to nearest even.
     fn pair_totals(
         self,
-        rows: [Self::PairSums; 4],
-        numbers: &[[i32; 8]; 2],
-        times: i32,
-    ) -> [Self::Quad; 2];
+        _rows: [Self::PairSums; 4],
+        _numbers: &[[i32; 8]; 2],
+        _times: i32,
+    ) -> [Self::Quad; 2] {
+        unreachable!("blocks are met one at a time")
+    }
     /// Eight floats.
     fn octet(self, from: [f32; 8]) -> Self::Octet;
     /// Stores eight floats.
@@ -348,7 +419,9 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn octet_half_pairs(self, pairs: [u32; 4]) -> Self::Octet;
     /// The half-precision number `at` bytes into each of two neighbouring blocks of four rows, as floats: of the first blocks, then
     /// of the second. There are at least 16 bytes from there to the end of a block, and the length of blocks is even.
-    fn pair_halves<B: Pod>(self, rows: [&[B; 2]; 4], at: usize) -> Self::Octet;
+    fn pair_halves<B: Pod>(self, _rows: [&[B; 2]; 4], _at: usize) -> Self::Octet {
+        unreachable!("blocks are met one at a time")
+    }
     /// Products.
     fn octet_mul(self, a: Self::Octet, b: Self::Octet) -> Self::Octet;
     /// The first four, and the last four.

@@ -93,6 +93,7 @@ macro_rules! scales6_headers {
     ($block:ty) => {
         const MINS: bool = true;
         const WIDE: bool = true;
+        const HEADS6: bool = true;
         #[inline(always)]
         fn d(block: &$block) -> u16 {
             block.d

@@ -173,8 +173,7 @@ impl Codes for Q5_0 {
     const MAX: u8 = 31;
     #[inline(always)]
     fn codes<I: Isa>(isa: I, block: &BlockQ5_0, _: usize) -> I::Bytes {
-        let fifth = isa.and(isa.bits(u32::from_le_bytes(block.qh)), isa.splat(16));
-        isa.or(isa.nibbles(&block.qs), fifth)
+        isa.fives(&block.qs, u32::from_le_bytes(block.qh))
     }
 }
 
@@ -227,8 +226,7 @@ impl Codes for Q5_1 {
     const MAX: u8 = 31;
     #[inline(always)]
     fn codes<I: Isa>(isa: I, block: &BlockQ5_1, _: usize) -> I::Bytes {
-        let fifth = isa.and(isa.bits(u32::from_le_bytes(block.qh)), isa.splat(16));
-        isa.or(isa.nibbles(&block.qs), fifth)
+        isa.fives(&block.qs, u32::from_le_bytes(block.qh))
     }
 }
 

@@ -1,15 +1,9 @@
-//! What the ARM levels share: loads and stores, the verbs on bytes, shorts and floats. Registers have 128 bits, so that a
-//! vector of 32 bytes is two of them and 16 floats are four. A level's file takes them by macro into its own `impl Isa`,
-//! beside the dot products, in which the levels differ.
+//! What the ARM levels share: the verbs on bytes, shorts and floats, and in `pieces.rs` what they are made of. Registers have
+//! 128 bits, so that a vector of 32 bytes is two of them and 16 floats are four. A level's file takes the verbs by macro into its
+//! own `impl Isa`, beside the dot products, in which the levels differ.
 //!
 //! Signed and unsigned codes are the same to all of them: the dot products of ARM take signed bytes, and no unsigned code is
 //! above 127.
-
-#![allow(unsafe_code, reason = "the intrinsics of the levels")]
-
-use crate::input::TILE_TOKENS;
-use std::arch::aarch64::*;
-use std::arch::asm;
 
 /// Intrinsics without memory operands, which are unsafe only because of the features they need.
 macro_rules! v {
@@ -20,222 +14,8 @@ macro_rules! v {
 }
 pub(super) use v;
 
-/// Loads 16 bytes.
-#[inline(always)]
-pub(super) fn load(from: &[u8; 16]) -> uint8x16_t {
-    // SAFETY: `from` is 16 readable bytes; the load needs no alignment; callers hold the token.
-    unsafe { vld1q_u8(from.as_ptr()) }
-}
-
-/// Loads 32 bytes.
-#[inline(always)]
-pub(super) fn load2<T: bytemuck::Pod>(from: &[T]) -> [uint8x16_t; 2] {
-    let halves: &[[u8; 16]; 2] = bytemuck::cast_slice(from).try_into().expect("32 bytes");
-    [load(&halves[0]), load(&halves[1])]
-}
-
-/// Loads 64 bytes.
-#[inline(always)]
-pub(super) fn load4<T: bytemuck::Pod>(from: &[T]) -> [uint8x16_t; 4] {
-    let quarters: &[[u8; 16]; 4] = bytemuck::cast_slice(from).try_into().expect("64 bytes");
-    [
-        load(&quarters[0]),
-        load(&quarters[1]),
-        load(&quarters[2]),
-        load(&quarters[3]),
-    ]
-}
-
-/// The inputs of four tokens, from the `first` of a tile on.
-#[inline(always)]
-pub(super) fn four_tokens(tile: &[[i8; 4]; TILE_TOKENS], first: usize) -> uint8x16_t {
-    let four: &[[i8; 4]; 4] = tile[first..first + 4].try_into().expect("four tokens");
-    load(bytemuck::cast_ref(four))
-}
-
-/// Stores 16 bytes.
-#[inline(always)]
-pub(super) fn store(a: uint8x16_t, to: &mut [u8; 16]) {
-    // SAFETY: `to` is 16 writable bytes; the store needs no alignment; callers hold the token.
-    unsafe { vst1q_u8(to.as_mut_ptr(), a) }
-}
-
-/// Loads four floats.
-#[inline(always)]
-pub(super) fn load_f32(from: &[f32; 4]) -> float32x4_t {
-    // SAFETY: `from` is four readable floats; the load needs no alignment; callers hold the token.
-    unsafe { vld1q_f32(from.as_ptr()) }
-}
-
-/// Stores four floats.
-#[inline(always)]
-pub(super) fn store_f32(a: float32x4_t, to: &mut [f32; 4]) {
-    // SAFETY: `to` is four writable floats; the store needs no alignment; callers hold the token.
-    unsafe { vst1q_f32(to.as_mut_ptr(), a) }
-}
-
-/// Loads eight half-precision numbers as floats.
-#[inline(always)]
-pub(super) fn load_f16(from: &[u16; 8]) -> [float32x4_t; 2] {
-    let halves: &[[u8; 8]; 2] = bytemuck::cast_ref(from);
-    // SAFETY: each half is eight readable bytes; the loads need no alignment; callers hold the token.
-    unsafe {
-        let load = |half: &[u8; 8]| vreinterpret_f16_u8(vld1_u8(half.as_ptr()));
-        [
-            vcvt_f32_f16(load(&halves[0])),
-            vcvt_f32_f16(load(&halves[1])),
-        ]
-    }
-}
-
-/// Asks the cache for the line `ahead` bytes after `at`.
-#[inline(always)]
-pub(super) fn prefetch<T>(at: &T, ahead: usize) {
-    // SAFETY: a prefetch never faults, whatever the address, and changes no memory.
-    unsafe {
-        asm!("prfm pldl1keep, [{at}, {ahead}]", at = in(reg) at, ahead = in(reg) ahead,
-             options(nostack, preserves_flags, readonly));
-    }
-}
-
-/// Each byte shifted left by `n`, to the right where negative. `n` is known when this is compiled.
-#[inline(always)]
-pub(super) fn shift(a: uint8x16_t, n: i32) -> uint8x16_t {
-    v!(match n {
-        -7 => vshrq_n_u8::<7>(a),
-        -6 => vshrq_n_u8::<6>(a),
-        -5 => vshrq_n_u8::<5>(a),
-        -4 => vshrq_n_u8::<4>(a),
-        -3 => vshrq_n_u8::<3>(a),
-        -2 => vshrq_n_u8::<2>(a),
-        -1 => vshrq_n_u8::<1>(a),
-        0 => a,
-        1 => vshlq_n_u8::<1>(a),
-        2 => vshlq_n_u8::<2>(a),
-        3 => vshlq_n_u8::<3>(a),
-        4 => vshlq_n_u8::<4>(a),
-        5 => vshlq_n_u8::<5>(a),
-        6 => vshlq_n_u8::<6>(a),
-        7 => vshlq_n_u8::<7>(a),
-        _ => unreachable!("a byte has eight bits"),
-    })
-}
-
-/// The same, which the compiler takes for something new: it would rather widen each lane of a vector of its own than use the lanes of
-/// a wider one.
-#[inline(always)]
-pub(super) fn opaque(a: int32x4_t) -> int32x4_t {
-    let mut out = a;
-    // SAFETY: no instruction at all.
-    unsafe {
-        asm!("/* {0:v} */", inout(vreg) out, options(pure, nomem, nostack, preserves_flags));
-    }
-    out
-}
-
-/// Signed bytes.
-#[inline(always)]
-pub(super) fn signed(a: uint8x16_t) -> int8x16_t {
-    v!(vreinterpretq_s8_u8(a))
-}
-
-/// Four rows of four 32-bit lanes, transposed.
-#[inline(always)]
-pub(super) fn transpose4(r: [uint32x4_t; 4]) -> [uint32x4_t; 4] {
-    v!({
-        let (a, b) = (vtrn1q_u32(r[0], r[1]), vtrn2q_u32(r[0], r[1]));
-        let (c, d) = (vtrn1q_u32(r[2], r[3]), vtrn2q_u32(r[2], r[3]));
-        let low = |a, c| {
-            vreinterpretq_u32_u64(vtrn1q_u64(
-                vreinterpretq_u64_u32(a),
-                vreinterpretq_u64_u32(c),
-            ))
-        };
-        let high = |a, c| {
-            vreinterpretq_u32_u64(vtrn2q_u64(
-                vreinterpretq_u64_u32(a),
-                vreinterpretq_u64_u32(c),
-            ))
-        };
-        [low(a, c), low(b, d), high(a, c), high(b, d)]
-    })
-}
-
-/// Eight rows of eight 32-bit lanes, transposed.
-#[inline(always)]
-pub(super) fn transpose8(r: [[uint8x16_t; 2]; 8]) -> [[uint8x16_t; 2]; 8] {
-    let mut out = r;
-    for (half, rows) in [0, 4].into_iter().enumerate() {
-        for part in 0..2 {
-            let mut four = [v!(vdupq_n_u32(0)); 4];
-            for i in 0..4 {
-                four[i] = v!(vreinterpretq_u32_u8(r[rows + i][part]));
-            }
-            for (i, lanes) in transpose4(four).into_iter().enumerate() {
-                out[4 * part + i][half] = v!(vreinterpretq_u8_u32(lanes));
-            }
-        }
-    }
-    out
-}
-
-/// Eight rows of eight 4-byte groups as bytes: those of all rows for each group.
-#[inline(always)]
-pub(super) fn lanes(rows: [[uint8x16_t; 2]; 8]) -> [[u8; 32]; 8] {
-    let mut out = [[[0; 16]; 2]; 8];
-    for (lanes, out) in transpose8(rows).into_iter().zip(&mut out) {
-        store(lanes[0], &mut out[0]);
-        store(lanes[1], &mut out[1]);
-    }
-    bytemuck::cast(out)
-}
-
-/// The totals of four vectors.
-#[inline(always)]
-pub(super) fn totals4(r: [int32x4_t; 4]) -> int32x4_t {
-    v!(vpaddq_s32(vpaddq_s32(r[0], r[1]), vpaddq_s32(r[2], r[3])))
-}
-
-/// Folds 16 lanes by the tree as far as four: lanes `j`, `j + 8`, then `j`, `j + 4`.
-#[inline(always)]
-pub(super) fn fold4(
-    a: [float32x4_t; 4],
-    f: impl Fn(float32x4_t, float32x4_t) -> float32x4_t,
-) -> float32x4_t {
-    f(f(a[0], a[2]), f(a[1], a[3]))
-}
-
-/// Four vectors by the tree, lane = vector.
-#[inline(always)]
-pub(super) fn folds4(
-    a: [[float32x4_t; 4]; 4],
-    f: impl Fn(float32x4_t, float32x4_t) -> float32x4_t + Copy,
-) -> float32x4_t {
-    let two = |a, b| {
-        let (a, b) = (fold4(a, f), fold4(b, f));
-        v!({
-            let (a, b) = (vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b));
-            f(
-                vreinterpretq_f32_f64(vtrn1q_f64(a, b)),
-                vreinterpretq_f32_f64(vtrn2q_f64(a, b)),
-            )
-        })
-    };
-    let (low, high) = (two(a[0], a[1]), two(a[2], a[3]));
-    v!(f(vuzp1q_f32(low, high), vuzp2q_f32(low, high)))
-}
-
-/// `a` where `a > b`, else `b`.
-#[inline(always)]
-pub(super) fn larger(a: float32x4_t, b: float32x4_t) -> float32x4_t {
-    v!(vbslq_f32(vcgtq_f32(a, b), a, b))
-}
-
-/// Scales of four rows, each of which is there twice as a short, as integers of 32 bits.
-#[inline(always)]
-pub(super) fn scales(pairs: uint8x16_t) -> int32x4_t {
-    v!(vshrq_n_s32::<16>(vreinterpretq_s32_u8(pairs)))
-}
+mod pieces;
+pub(super) use pieces::*;
 
 /// Verbs on bytes, shorts and small vectors of floats, and entry to the level.
 macro_rules! bytes_128 {
@@ -246,8 +26,7 @@ macro_rules! bytes_128 {
         type Quad = float32x4_t;
         type Whole = int32x4_t;
         type Bytes2 = [uint8x16_t; 4];
-        /// Two lanes for each block.
-        type PairSums = int32x4_t;
+        type PairSums = ();
         type Octet = [float32x4_t; 2];
 
         #[inline]
@@ -294,19 +73,15 @@ macro_rules! bytes_128 {
         }
         #[inline(always)]
         fn bits(self, bits: u32) -> [uint8x16_t; 2] {
-            // Byte j gets byte j / 8 of `bits`, then is tested for bit j % 8.
-            const PICK: [[u8; 16]; 2] = [
-                [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1],
-                [2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3],
-            ];
-            v!({
-                let bits = vreinterpretq_u8_u32(vdupq_n_u32(bits));
-                let bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
-                [
-                    vtstq_u8(vqtbl1q_u8(bits, load(&PICK[0])), bit),
-                    vtstq_u8(vqtbl1q_u8(bits, load(&PICK[1])), bit),
-                ]
-            })
+            spread_bits(bits)
+        }
+        #[inline(always)]
+        fn fives(self, from: &[u8; 16], bits: u32) -> [uint8x16_t; 2] {
+            let (packed, [low, high]) = (load(from), spread_bits(bits));
+            v!([
+                insert_high(packed, vshrq_n_u8::<7>(low)),
+                insert_high(vshrq_n_u8::<4>(packed), vshrq_n_u8::<7>(high))
+            ])
         }
         #[inline(always)]
         fn and(self, a: [uint8x16_t; 2], b: [uint8x16_t; 2]) -> [uint8x16_t; 2] {
@@ -533,11 +308,85 @@ macro_rules! bytes_128 {
             totals4(rows)
         }
         #[inline(always)]
-        fn whole_from(self, now: int32x4_t, before: int32x4_t, plus: i32) -> float32x4_t {
-            v!(vcvtq_f32_s32(vaddq_s32(
-                vsubq_s32(now, before),
-                vdupq_n_s32(plus)
-            )))
+        fn whole_from(
+            self,
+            now: int32x4_t,
+            before: int32x4_t,
+            number: &[i32; 8],
+            times: i32,
+        ) -> float32x4_t {
+            let mut sums = v!(vsubq_s32(now, before));
+            if times != 0 {
+                let [numbers, _] = load2(number);
+                sums = v!(vmlaq_s32(
+                    sums,
+                    vreinterpretq_s32_u8(numbers),
+                    vdupq_n_s32(times)
+                ));
+            }
+            v!(vcvtq_f32_s32(sums))
+        }
+        #[inline(always)]
+        fn next_quad<'a, B: bytemuck::Pod>(
+            self,
+            rows: &mut Ahead<'_, 'a, B>,
+        ) -> ([&'a B; 4], float32x4_t) {
+            let (blocks, bits) = next_halves(rows);
+            (blocks, v!(vcvt_f32_f16(vreinterpret_f16_u16(bits))))
+        }
+        /// The first four of the first two rows and of the others, then the last four so.
+        type Eights = [int16x8_t; 4];
+        #[inline(always)]
+        fn next_heads6<'a, B: bytemuck::Pod>(
+            self,
+            rows: &mut Ahead<'_, 'a, B>,
+        ) -> ([&'a B; 4], Heads6<Self>) {
+            let (blocks, [floats, first, second, last]) = next_words(rows);
+            v!({
+                let six = vdupq_n_u8(0x3f);
+                let widened = |low, high| {
+                    [
+                        vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(low))),
+                        vreinterpretq_s16_u16(vmovl_high_u8(low)),
+                        vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(high))),
+                        vreinterpretq_s16_u16(vmovl_high_u8(high)),
+                    ]
+                };
+                let high_min = insert_high(vshrq_n_u8::<4>(last), vshrq_n_u8::<6>(second));
+                let high_scale = insert_high(last, vshrq_n_u8::<6>(first));
+                let floats = vreinterpretq_u32_u8(floats);
+                let float = |bits| vcvt_f32_f16(vreinterpret_f16_u16(bits));
+                let heads = Heads6 {
+                    d: float(vmovn_u32(floats)),
+                    dmin: float(vshrn_n_u32::<16>(floats)),
+                    scales: widened(vandq_u8(first, six), high_scale),
+                    mins: widened(vandq_u8(second, six), high_min),
+                };
+                (blocks, heads)
+            })
+        }
+        #[inline(always)]
+        fn eights_totals(self, rows: [int16x8_t; 4], by: &[i16; 8]) -> float32x4_t {
+            v!({
+                let by = vreinterpretq_s16_u8(load(bytemuck::cast_ref(by)));
+                let (low, high) = (
+                    vget_low_s16(by),
+                    vdupq_laneq_s64::<1>(vreinterpretq_s64_s16(by)),
+                );
+                let high = vreinterpretq_s16_s64(high);
+                let twice = vreinterpretq_s16_s64(vdupq_laneq_s64::<0>(vreinterpretq_s64_s16(by)));
+                let mut sums = [vdupq_n_s32(0); 4];
+                for i in 0..2 {
+                    let (first, last) = (rows[i], rows[i + 2]);
+                    sums[2 * i] = vmlal_s16(
+                        vmull_s16(vget_low_s16(first), low),
+                        vget_low_s16(last),
+                        vget_low_s16(high),
+                    );
+                    sums[2 * i + 1] = vmlal_high_s16(vmull_high_s16(first, twice), last, high);
+                }
+                vcvtq_f32_s32(settled(totals4(sums)))
+            })
         }
         #[inline(always)]
         fn quad_halves(self, bits: [u16; 4]) -> float32x4_t {
@@ -559,6 +408,10 @@ macro_rules! bytes_128 {
             self.totals(sums)
         }
 
+        #[inline(always)]
+        fn settled(self, sums: int32x4_t) -> int32x4_t {
+            settled(sums)
+        }
         #[inline(always)]
         fn join(self, a: [uint8x16_t; 2], b: [uint8x16_t; 2]) -> [uint8x16_t; 4] {
             [a[0], a[1], b[0], b[1]]
@@ -593,8 +446,8 @@ macro_rules! bytes_128 {
                     let odd = vandq_u8(high[i], pairs);
                     let even = vandq_u8(vshrq_n_u8::<2>(high[i]), pairs);
                     for (at, bits) in [(i, odd), (i + 2, even)] {
-                        second[at] = vsriq_n_u8::<4>(bits, low[at]);
-                        first[at] = vsliq_n_u8::<4>(low[at], bits);
+                        second[at] = insert_low(bits, low[at]);
+                        first[at] = insert_high(low[at], bits);
                     }
                 }
             });
@@ -684,29 +537,6 @@ macro_rules! bytes_128 {
             self.wide_mac2(sums, codes, &bytemuck::cast([a, c, b, d]), scales, i)
         }
         #[inline(always)]
-        fn pair_dot_signed(self, codes: [uint8x16_t; 4], input: [uint8x16_t; 4]) -> int32x4_t {
-            self.pair_dot(codes, input, 127)
-        }
-        #[inline(always)]
-        fn pair_totals(
-            self,
-            r: [int32x4_t; 4],
-            numbers: &[[i32; 8]; 2],
-            times: i32,
-        ) -> [float32x4_t; 2] {
-            v!({
-                // Of two rows: both blocks of the first, then of the second.
-                let (a, b) = (vpaddq_s32(r[0], r[1]), vpaddq_s32(r[2], r[3]));
-                let sums = [vuzp1q_s32(a, b), vuzp2q_s32(a, b)];
-                let mut out = [vdupq_n_f32(0.0); 2];
-                for i in 0..2 {
-                    let number = vdupq_n_s32(numbers[i][0]);
-                    out[i] = vcvtq_f32_s32(vmlaq_n_s32(sums[i], number, times));
-                }
-                out
-            })
-        }
-        #[inline(always)]
         fn octet(self, from: [f32; 8]) -> [float32x4_t; 2] {
             let [a, b]: [[f32; 4]; 2] = bytemuck::cast(from);
             [load_f32(&a), load_f32(&b)]
@@ -729,15 +559,6 @@ macro_rules! bytes_128 {
                 let float = |bits| vcvt_f32_f16(vreinterpret_f16_u16(bits));
                 [float(vmovn_u32(pairs)), float(vshrn_n_u32::<16>(pairs))]
             })
-        }
-        #[inline(always)]
-        fn pair_halves<B: bytemuck::Pod>(self, rows: [&[B; 2]; 4], at: usize) -> [float32x4_t; 2] {
-            let mut bits = [0; 8];
-            for (i, bits) in bits.iter_mut().enumerate() {
-                let bytes = bytemuck::bytes_of(&rows[i % 4][i / 4]);
-                *bits = u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-            }
-            load_f16(&bits)
         }
         #[inline(always)]
         fn octet_mul(self, a: [float32x4_t; 2], b: [float32x4_t; 2]) -> [float32x4_t; 2] {

@@ -7,8 +7,8 @@
 #![allow(unsafe_code, reason = "the intrinsics of a level and its entry")]
 
 use super::arm::*;
-use super::dotprod::{sdot, sdots};
-use super::{Isa, Level, Task};
+use super::dotprod::{insert_top, run_four, run_two, sdot, sdots};
+use super::{Ahead, Heads6, Isa, Level, Task};
 use crate::input::TILE_TOKENS;
 use crate::panel::{Codes4, Pairs};
 use std::arch::aarch64::*;

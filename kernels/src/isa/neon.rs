@@ -6,7 +6,7 @@
 #![allow(unsafe_code, reason = "the intrinsics of a level and its entry")]
 
 use super::arm::*;
-use super::{Isa, Level, Task};
+use super::{Ahead, Heads6, Isa, Level, Task};
 use crate::panel::{Codes4, Pairs};
 use std::arch::aarch64::*;
 
@@ -83,8 +83,33 @@ impl Isa for Neon {
         ))
     }
     #[inline(always)]
+    fn eights_refined(self, rows: [int16x8_t; 4], refine: &[i16; 8]) -> [[int16x8_t; 2]; 4] {
+        let rows = eights_times(rows, refine);
+        let mut out = [[rows[0]; 2]; 4];
+        for i in 0..2 {
+            v!({
+                let (low, high) = (
+                    vreinterpretq_s64_s16(rows[i]),
+                    vreinterpretq_s64_s16(rows[i + 2]),
+                );
+                out[2 * i] = [vreinterpretq_s16_s64(vzip1q_s64(low, high)); 2];
+                out[2 * i + 1] = [vreinterpretq_s16_s64(vzip2q_s64(low, high)); 2];
+            });
+        }
+        out
+    }
+    #[inline(always)]
     fn spread2(self, sums: int32x4_t) -> int32x4_t {
         sums
+    }
+    #[inline(always)]
+    fn whole_totals_from(self, rows: [int32x4_t; 4], more: int32x4_t, times: i32) -> float32x4_t {
+        let totals = totals4(rows);
+        v!(vcvtq_f32_s32(vmlaq_s32(totals, more, vdupq_n_s32(times))))
+    }
+    #[inline(always)]
+    fn settled2(self, sums: int32x4_t) -> int32x4_t {
+        settled(sums)
     }
     #[inline(always)]
     fn whole_totals(self, rows: [int32x4_t; 4]) -> float32x4_t {
@@ -135,16 +160,6 @@ impl Isa for Neon {
             2 => two::<4, 5>(sums, codes, x, s),
             _ => two::<6, 7>(sums, codes, x, s),
         }
-    }
-    #[inline(always)]
-    fn pair_dot(self, codes: [uint8x16_t; 4], input: [uint8x16_t; 4], _: u8) -> int32x4_t {
-        v!({
-            let block = |i: usize| {
-                let first = vpaddlq_s16(products(codes[i], input[i]));
-                vpadalq_s16(first, products(codes[i + 1], input[i + 1]))
-            };
-            vpaddq_s32(block(0), block(2))
-        })
     }
 
     // Products of four tokens would fill all registers.

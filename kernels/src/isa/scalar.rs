@@ -41,6 +41,7 @@ impl Isa for Scalar {
     type Sums = i32;
     type Quad = [f32; 4];
     type Whole = ();
+    type Eights = ();
     type Bytes2 = [[u8; 32]; 2];
     type Sums2 = [i32; 2];
     type PairSums = [i32; 2];

@@ -268,6 +268,7 @@ macro_rules! bytes_256 {
         type Sums = __m256i;
         type Quad = __m128;
         type Whole = ();
+        type Eights = ();
         type Octet = __m256;
 
         #[inline]
