@@ -9,16 +9,19 @@
 //!   much is left to gain ([`Share`]).
 //! * [`Rates`]: mean, spread, best, and the smallest difference that means something.
 //! * [`Versus`]: another program, measured in turn with ours, so that what disturbs one disturbs the other.
+//! * [`Weather`](crate::machine::Weather): how warm it was and how fast the clocks ran, and whether something held them down.
 //! * [`synthetic`]: models of random weights, to learn the speed of a model before it is downloaded.
 //!
 //! ```no_run
-//! use smolq::bench::{Bench, Settings, Subject, Test};
+//! use smolq::bench::{Bench, Known, Settings, Subject, Test};
+//! use smolq::machine::Sensors;
 //! use smolq::model::LoadOptions;
 //! use std::sync::atomic::AtomicBool;
 //!
 //! # fn main() -> smolq::Result<()> {
 //! let subject = Subject::load("model.gguf".as_ref(), &LoadOptions::default())?;
-//! let bench = Bench { subject: &subject, settings: Settings::default(), versus: None, limits: None, stop: &AtomicBool::new(false) };
+//! let (sensors, stop) = (Sensors::here(), AtomicBool::new(false));
+//! let bench = Bench { subject: &subject, settings: Settings::default(), versus: None, sensors: &sensors, known: Known::default(), stop: &stop };
 //! let test = Test { n_prompt: 0, n_gen: 128, n_depth: 0 };
 //! if let Some(outcome) = bench.run(test, &mut |_| ())? {
 //!     println!("{test}: {:.2} tokens/s", outcome.rates().median);
@@ -41,7 +44,7 @@ pub use subject::Subject;
 pub use versus::Versus;
 
 use crate::error::{Error, Result};
-use crate::machine;
+use crate::machine::{self, Sensors, Watch, Weather};
 use crate::model::{KvType, Profile, Session, SessionOptions};
 use std::fmt;
 use std::sync::Arc;
@@ -133,10 +136,21 @@ pub struct Bench<'a> {
     pub settings: Settings,
     /// Another program to measure in turn.
     pub versus: Option<&'a Versus>,
-    /// Limits measured before with as many threads; they count where they are higher than those measured now.
-    pub limits: Option<Limits>,
+    /// Where temperatures and clocks are read.
+    pub sensors: &'a Sensors,
+    /// What tests before with as many threads gave.
+    pub known: Known,
     /// Ends the run when it becomes true; what was measured by then counts.
     pub stop: &'a AtomicBool,
+}
+
+/// What a test leaves to the next ones with as many threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Known {
+    /// Limits; they count where they are higher than those measured then.
+    pub limits: Option<Limits>,
+    /// The highest clock of the fast cores, in MHz; one well below it was held down.
+    pub mhz: Option<f64>,
 }
 
 /// What came out of a test.
@@ -160,6 +174,8 @@ pub struct Outcome {
     pub peak_memory: Option<u64>,
     /// Memory that no file stands behind, at the end of the test, in bytes.
     pub anonymous_memory: Option<u64>,
+    /// How warm it was and how fast the clocks ran, where sensors tell.
+    pub weather: Option<Weather>,
     /// Time by kind of step, over all repetitions.
     pub profile: Option<Profile>,
     /// Tokens per second of the other program.
@@ -179,6 +195,14 @@ impl Outcome {
         let mut times = self.first_token.clone();
         times.sort_unstable();
         times.get(times.len() / 2).copied().unwrap_or_default()
+    }
+
+    /// What the next tests with as many threads should know.
+    pub fn known(&self) -> Known {
+        Known {
+            limits: self.limits,
+            mhz: self.weather.as_ref().and_then(|weather| weather.mhz_max),
+        }
     }
 
     /// How many times as fast as the other program, median by median.
@@ -212,7 +236,7 @@ impl Bench<'_> {
             tell(Event::Warmup);
             run.warm_up()?;
         }
-        let mut limits = self.limits;
+        let mut limits = self.known.limits;
         self.measure_limits(&run, &mut limits, tell)?;
         let mut outcome = Outcome {
             test,
@@ -224,6 +248,7 @@ impl Bench<'_> {
             share: None,
             peak_memory: None,
             anonymous_memory: None,
+            weather: None,
             profile: None,
             versus: None,
         };
@@ -231,9 +256,11 @@ impl Bench<'_> {
         machine::reset_peak_memory();
         run.dive()?;
         let mut others = Vec::new();
+        // The cores have been busy until now, so the clock is that of work.
+        let mut watch = Watch::new(self.sensors, outcome.threads, self.known.mhz);
         for repetition in 0..self.settings.repetitions {
             tell(Event::Run(repetition));
-            let Some((time, first)) = run.once()? else {
+            let Some((time, first)) = watch.during(|| run.once())? else {
                 break;
             };
             outcome.samples.push(time);
@@ -256,6 +283,7 @@ impl Bench<'_> {
         }
         outcome.peak_memory = machine::peak_memory();
         outcome.anonymous_memory = machine::anonymous_memory();
+        outcome.weather = watch.weather();
         outcome.versus = (!others.is_empty()).then(|| Rates::of(others));
         self.measure_limits(&run, &mut limits, tell)?;
         if let Some(limits) = &limits {

@@ -1,4 +1,19 @@
 //! What the system tells about the machine and this process.
+//!
+//! * [`Cores`]: which cores there are, and how many threads suit them.
+//! * [`Sensors`]: temperatures and clocks, and whether something held them down ([`Watch`]).
+//! * [`Memory`]: how much memory there is to be had.
+//!
+//! All of it is advice: where the system does not tell, nothing fails. What is read from files takes the root of the file system as a
+//! parameter, so that tests can make up a machine.
+
+mod clocks;
+mod cores;
+mod memory;
+
+pub use clocks::{Clock, Firmware, Reading, Sensors, Watch, Weather, Zone};
+pub use cores::Cores;
+pub use memory::{Holder, Memory};
 
 use std::fs;
 use std::path::Path;
@@ -36,133 +51,74 @@ fn status(field: &str) -> Option<u64> {
     Some(kib << 10)
 }
 
-/// The cores that this process may use, by how fast they are.
-///
-/// On a big.LITTLE processor a region of all cores waits for the slowest ones at every barrier, and the slow cores' share of the
-/// memory's bandwidth is small. So the default is one thread for each fast core.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cores {
-    /// How many the process may use at once: its cores, or fewer where a quota of a control group says so.
-    pub allowed: usize,
-    /// Speed of each core it may use, by the kernel's own measure (`cpu_capacity`, the fastest 1024), fastest first. Empty where the
-    /// kernel knows no difference.
-    pub capacities: Vec<u32>,
-}
-
-/// A core is fast if it has at least this share of the fastest one's speed, in percent: the middle cores of three kinds are, the
-/// small ones of two kinds (A55 beside A76 or A78: 36 to 52) are not.
-const FAST: u32 = 60;
-
-impl Cores {
-    /// Those of this machine.
-    pub fn here() -> Cores {
-        let allowed = std::thread::available_parallelism().map_or(1, usize::from);
-        let numbers = fs::read_to_string("/proc/self/status")
-            .ok()
-            .and_then(|status| {
-                let line = status
-                    .lines()
-                    .find_map(|l| l.strip_prefix("Cpus_allowed_list:"))?;
-                numbers(line.trim())
-            })
-            .unwrap_or_default();
-        Cores {
-            allowed,
-            capacities: capacities(Path::new("/sys/devices/system/cpu"), &numbers),
-        }
+/// Bytes for people: `1.80 GiB`.
+pub fn human(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
     }
-
-    /// How many of them are fast.
-    pub fn fast(&self) -> usize {
-        let least = self.capacities.first().map_or(0, |&most| most * FAST / 100);
-        let fast = self.capacities.iter().filter(|&&c| c >= least).count();
-        if fast == 0 { self.allowed } else { fast }
-    }
-
-    /// How many threads run a model where nobody says how many.
-    pub fn threads(&self) -> usize {
-        self.allowed.min(self.fast()).max(1)
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.2} {}", units[unit])
     }
 }
 
-/// The numbers of a list such as `0-3,6`; nothing if it is not one, or longer than any machine's.
-fn numbers(list: &str) -> Option<Vec<usize>> {
-    const MOST: usize = 4096;
-    let mut all = Vec::new();
-    for range in list.split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        if last >= MOST || first > last {
-            return None;
-        }
-        all.extend(first..=last);
-    }
-    Some(all)
+/// The number in a file, where it holds one.
+fn number<T: std::str::FromStr>(file: &Path) -> Option<T> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// The capacities of these cores, fastest first; none if they are all alike or the system does not tell of each.
-fn capacities(folder: &Path, cores: &[usize]) -> Vec<u32> {
-    let of = |core: &usize| {
-        let file = folder.join(format!("cpu{core}/cpu_capacity"));
-        fs::read_to_string(file).ok()?.trim().parse::<u32>().ok()
-    };
-    let Some(mut all) = cores.iter().map(of).collect::<Option<Vec<_>>>() else {
-        return Vec::new();
-    };
-    all.sort_unstable_by(|a, b| b.cmp(a));
-    if all.first() == all.last() {
-        return Vec::new();
-    }
-    all
+/// The names in a folder that begin so and end in a number, with that number, in its order.
+fn numbered(folder: &Path, prefix: &str) -> Vec<(usize, std::path::PathBuf)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<_> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let number = name.to_str()?.strip_prefix(prefix)?.parse().ok()?;
+            Some((number, entry.path()))
+        })
+        .collect();
+    found.sort_unstable();
+    found
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs;
+    use std::path::{Path, PathBuf};
 
-    #[test]
-    fn lists_of_cores_are_read() {
-        assert_eq!(numbers("0-3,6"), Some(vec![0, 1, 2, 3, 6]));
-        assert_eq!(numbers("5"), Some(vec![5]));
-        for wrong in ["", "a", "3-1", "0-99999999999", "0-4000000000"] {
-            assert_eq!(numbers(wrong), None, "{wrong}");
+    /// A made-up file system in a temporary folder, removed when dropped.
+    pub(super) struct Root(PathBuf);
+
+    impl Root {
+        /// Files with their content, below a folder of this name.
+        pub(super) fn new(name: &str, files: &[(&str, &str)]) -> Root {
+            let folder = std::env::temp_dir().join(format!("smolq-{name}-{}", std::process::id()));
+            let root = Root(folder);
+            fs::create_dir_all(&root.0).unwrap();
+            files.iter().for_each(|(path, text)| root.set(path, text));
+            root
+        }
+
+        /// Writes a file.
+        pub(super) fn set(&self, path: &str, text: &str) {
+            let path = self.0.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, format!("{text}\n")).unwrap();
+        }
+
+        pub(super) fn path(&self) -> &Path {
+            &self.0
         }
     }
 
-    #[test]
-    fn the_fast_cores_are_the_default() {
-        let of = |allowed: usize, capacities: &[u32]| Cores {
-            allowed,
-            capacities: capacities.to_vec(),
-        };
-        // RK3588, three kinds of a phone, all alike, a quota below the fast cores.
-        assert_eq!(
-            of(8, &[1024, 1024, 1024, 1024, 530, 530, 530, 530]).threads(),
-            4
-        );
-        assert_eq!(
-            of(8, &[1024, 840, 840, 840, 325, 325, 325, 325]).threads(),
-            4
-        );
-        assert_eq!(of(4, &[]).threads(), 4);
-        assert_eq!(of(2, &[1024, 1024, 1024, 1024, 530]).threads(), 2);
-        assert_eq!(of(0, &[]).threads(), 1);
-    }
-
-    #[test]
-    fn capacities_come_from_the_kernels_files() {
-        let folder = std::env::temp_dir().join(format!("smolq-cores-{}", std::process::id()));
-        for (core, capacity) in [(0, "530\n"), (1, "1024\n"), (2, "530\n")] {
-            let core = folder.join(format!("cpu{core}"));
-            fs::create_dir_all(&core).unwrap();
-            fs::write(core.join("cpu_capacity"), capacity).unwrap();
+    impl Drop for Root {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
         }
-        assert_eq!(capacities(&folder, &[0, 1, 2]), [1024, 530, 530]);
-        assert!(capacities(&folder, &[0, 2]).is_empty(), "all alike");
-        assert!(
-            capacities(&folder, &[0, 3]).is_empty(),
-            "one is not told of"
-        );
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

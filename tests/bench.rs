@@ -3,10 +3,11 @@
 mod common;
 
 use common::{fails, smolq, stdout};
-use serde_json::Value;
+use serde_json::{Value, json};
 use smolq::bench::synthetic::Spec;
-use smolq::bench::{Bench, Bound, Settings, Subject, Test, Versus, record};
+use smolq::bench::{Bench, Bound, Known, Settings, Subject, Test, Versus, record};
 use smolq::catalogue::{self, Shape};
+use smolq::machine::Sensors;
 use smolq::model::{LoadOptions, Step};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -528,7 +529,8 @@ fn outcome(subject: &Subject, settings: Settings, test: Test) -> smolq::bench::O
         subject,
         settings,
         versus: None,
-        limits: None,
+        sensors: &Sensors::default(),
+        known: Known::default(),
         stop: &AtomicBool::new(false),
     };
     bench.run(test, &mut |_| ()).unwrap().unwrap()
@@ -636,12 +638,86 @@ fn limits_are_measured_and_results_are_shares_of_them() {
         subject: &subject,
         settings,
         versus: None,
-        limits: Some(known),
+        sensors: &Sensors::default(),
+        known: Known {
+            limits: Some(known),
+            mhz: None,
+        },
         stop: &AtomicBool::new(false),
     };
     let second = bench.run(test, &mut |_| ()).unwrap().unwrap();
     assert_eq!(second.limits.unwrap().read_bandwidth, known.read_bandwidth);
     fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_test_at_a_lowered_clock_is_throttled() {
+    let root = scratch("sensors");
+    for (file, text) in [
+        ("sys/class/thermal/thermal_zone0/type", "cpu-thermal"),
+        ("sys/class/thermal/thermal_zone0/temp", "84600"),
+        (
+            "sys/devices/system/cpu/cpufreq/policy0/affected_cpus",
+            "0 1",
+        ),
+        (
+            "sys/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq",
+            "2400000",
+        ),
+        (
+            "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq",
+            "1500000",
+        ),
+    ] {
+        let path = root.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let sensors = Sensors::at(&root);
+    let subject = Subject::load(MODEL.as_ref(), &LoadOptions::default()).unwrap();
+    let settings = Settings {
+        limits: false,
+        repetitions: 2,
+        ..Settings::default()
+    };
+    let test = Test {
+        n_prompt: 3,
+        n_gen: 0,
+        n_depth: 0,
+    };
+    let run = |sensors: &Sensors, mhz: Option<f64>| {
+        let bench = Bench {
+            subject: &subject,
+            settings: settings.clone(),
+            versus: None,
+            sensors,
+            known: Known { limits: None, mhz },
+            stop: &AtomicBool::new(false),
+        };
+        let outcome = bench.run(test, &mut |_| ()).unwrap().unwrap();
+        let fields = record(&subject, &settings, &outcome);
+        let value = |name: &str| {
+            let field = fields.iter().find(|field| field.name == name);
+            field.unwrap_or_else(|| panic!("no {name}")).value.clone()
+        };
+        let names = ["throttled", "throttled_by", "celsius_max", "mhz_min"];
+        (outcome.known().mhz, names.map(value).to_vec())
+    };
+    let (known, fields) = run(&sensors, None);
+    assert_eq!(known, Some(1500.0));
+    assert_eq!(
+        fields,
+        [json!(false), json!(null), json!(84.6), json!(1500.0)]
+    );
+    // A test before has seen more.
+    let (known, fields) = run(&sensors, Some(2400.0));
+    assert_eq!(known, Some(2400.0));
+    let why = json!("clock down to 1500 of 2400 MHz");
+    assert_eq!(fields, [json!(true), why, json!(84.6), json!(1500.0)]);
+    let (known, fields) = run(&Sensors::default(), None);
+    assert_eq!(known, None);
+    assert!(fields.iter().all(Value::is_null), "{fields:?}");
+    fs::remove_dir_all(root).unwrap();
 }
 
 #[test]
@@ -658,11 +734,13 @@ fn a_stopped_test_gives_what_it_has_and_settings_are_checked() {
         n_gen: 1,
         n_depth: 0,
     };
+    let sensors = Sensors::default();
     let bench = |settings: Settings| Bench {
         subject: &subject,
         settings,
         versus: None,
-        limits: None,
+        sensors: &sensors,
+        known: Known::default(),
         stop: &stop,
     };
     let outcome = bench(settings.clone()).run(test, &mut |event| {

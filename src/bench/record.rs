@@ -120,6 +120,28 @@ pub fn record(subject: &Subject, settings: &Settings, outcome: &Outcome) -> Vec<
         Kind::Integer,
         json!(outcome.anonymous_memory),
     );
+    let weather = outcome.weather.as_ref();
+    for (name, value) in [
+        ("celsius_before", weather.and_then(|w| w.celsius_before)),
+        ("celsius_after", weather.and_then(|w| w.celsius_after)),
+        ("celsius_max", weather.and_then(|w| w.celsius_max)),
+        ("mhz_before", weather.and_then(|w| w.mhz_before)),
+        ("mhz_after", weather.and_then(|w| w.mhz_after)),
+        ("mhz_min", weather.and_then(|w| w.mhz_min)),
+        ("mhz_max", weather.and_then(|w| w.mhz_max)),
+    ] {
+        put(name, Kind::Real, json!(value));
+    }
+    put(
+        "throttled",
+        Kind::Bool,
+        json!(weather.map(|w| w.throttled.is_some())),
+    );
+    put(
+        "throttled_by",
+        Kind::Text,
+        json!(weather.and_then(|w| w.throttled.as_deref())),
+    );
     let limits = outcome.limits;
     put(
         "read_bandwidth",

@@ -7,8 +7,9 @@ use super::interrupt::{self, INTERRUPTED};
 use super::load;
 use super::{note, print as print_out};
 use crate::bench::synthetic::{self, Made, Spec};
-use crate::bench::{Bench, Event, Limits, Outcome, Settings, Subject, Test, Versus, record};
+use crate::bench::{Bench, Event, Known, Outcome, Settings, Subject, Test, Versus, record};
 use crate::error::{Error, Result};
+use crate::machine::Sensors;
 use crate::model::{KvType, LoadOptions};
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
@@ -27,7 +28,8 @@ use std::time::{Duration, Instant};
 #[command(
     after_help = "N is a number, a list (1,2,4) or a range (FIRST-LAST, FIRST-LAST+STEP, FIRST-LAST*FACTOR).\n\
     Each result is also given as a share of what this machine could do at best: reading weights and cache, or multiplying,\n\
-    whichever takes longer. A result whose spread hides differences below 5 % is marked noisy.\n\n\
+    whichever takes longer. A result whose spread hides differences below 5 % is marked noisy. Where the system tells clocks\n\
+    and temperatures, they are shown; a result is marked throttled if the clock was held down meanwhile.\n\n\
     Examples:\n  \
     smolq bench model.gguf\n  \
     smolq bench -m model.gguf -p 512 -n 128 -d 0,4096 -t 1-4 -o csv\n  \
@@ -365,6 +367,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
 /// A bench under way.
 struct Run {
     versus: Option<Versus>,
+    sensors: Sensors,
     out: Printer,
     err: Option<Printer>,
     bar: ProgressBar,
@@ -375,11 +378,13 @@ struct Run {
 
 impl Run {
     fn new(args: &BenchArgs, plan: &Plan, versus: Option<Versus>) -> Run {
+        let sensors = Sensors::here();
         let outlook = |width| Outlook {
             varying: plan.varying(),
             test_width: plan.test_width(),
             versus: versus.is_some(),
             limits: !args.tests.no_limits,
+            sensors: !sensors.is_empty(),
             width,
         };
         let total = plan.len();
@@ -398,6 +403,7 @@ impl Run {
             done: 0,
             total,
             versus,
+            sensors,
         }
     }
 
@@ -454,22 +460,23 @@ impl Run {
                 note(&format!("smolq: warning: {}", super::one_line(warning)));
             });
         }
-        let mut limits: Vec<(usize, Limits)> = Vec::new();
+        let mut all_known: Vec<(usize, Known)> = Vec::new();
         for settings in &plan.settings {
             for &test in &plan.tests {
                 wait(Duration::from_secs(args.tests.delay.into()));
                 let outcome = if INTERRUPTED.load(Ordering::Relaxed) {
                     None
                 } else {
-                    let known = limits.iter().find(|known| known.0 == settings.threads);
-                    self.test(subject, settings, known.map(|known| known.1), test)?
+                    let known = all_known.iter().find(|known| known.0 == settings.threads);
+                    let known = known.map(|known| known.1).unwrap_or_default();
+                    self.test(subject, settings, known, test)?
                 };
                 let Some(outcome) = outcome else {
                     return self.interrupted();
                 };
                 self.result(subject, settings, &outcome)?;
-                limits.retain(|known| known.0 != settings.threads);
-                limits.extend(outcome.limits.map(|now| (settings.threads, now)));
+                all_known.retain(|known| known.0 != settings.threads);
+                all_known.push((settings.threads, outcome.known()));
                 if outcome.samples.len() < settings.repetitions {
                     return self.interrupted();
                 }
@@ -483,14 +490,15 @@ impl Run {
         &mut self,
         subject: &Subject,
         settings: &Settings,
-        limits: Option<Limits>,
+        known: Known,
         test: Test,
     ) -> Result<Option<Outcome>> {
         let bench = Bench {
             subject,
             settings: settings.clone(),
             versus: self.versus.as_ref(),
-            limits,
+            sensors: &self.sensors,
+            known,
             stop: INTERRUPTED,
         };
         let before = self.done * settings.repetitions;

@@ -26,6 +26,34 @@ pub(super) fn run() -> Result<()> {
         _ => "cores that this process may use".to_owned(),
     };
     line(format!("threads:  {} ({why})", cores.threads()));
+    let sensors = machine::Sensors::here().read();
+    for clock in &sensors.clocks {
+        let mhz = |khz: u32| khz / 1000;
+        let lowered = match clock.ceiling < clock.most {
+            true => format!(", not above {} now", mhz(clock.ceiling)),
+            false => String::new(),
+        };
+        line(format!(
+            "clock:    {} of {} MHz{lowered} ({})",
+            mhz(clock.now),
+            mhz(clock.most),
+            cores_named(&clock.cores)
+        ));
+    }
+    for zone in &sensors.zones {
+        let name = super::one_line(&zone.name);
+        line(format!("warmth:   {:.0} °C ({name})", zone.celsius));
+    }
+    if sensors.cooling {
+        line("cooling:  the kernel lowers a clock because of heat".to_owned());
+    }
+    if let Some(firmware) = sensors.firmware {
+        let words = match firmware.words() {
+            words if words.is_empty() => "holds nothing down".to_owned(),
+            words => words,
+        };
+        line(format!("firmware: {words}"));
+    }
     line("levels:".to_owned());
     for &level in Level::ALL {
         let features = level.features();
@@ -50,4 +78,13 @@ pub(super) fn run() -> Result<()> {
         "chosen:   {chosen} ({reason}); every level gives the same bits"
     ));
     print(out.as_bytes())
+}
+
+/// `core 0`, `cores 4 to 7`.
+fn cores_named(cores: &[usize]) -> String {
+    match (cores.first(), cores.last()) {
+        (Some(first), Some(last)) if first < last => format!("cores {first} to {last}"),
+        (Some(first), _) => format!("core {first}"),
+        _ => "no core".to_owned(),
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::super::memory;
 use crate::bench::{Field, Kind, Limits, Outcome, Settings, Subject};
+use crate::machine::Weather;
 use crate::model::Step;
 use clap::ValueEnum;
 use serde_json::Value;
@@ -41,6 +42,8 @@ pub(super) struct Outlook {
     pub(super) versus: bool,
     /// Whether shares of limits are known.
     pub(super) limits: bool,
+    /// Whether sensors tell if a clock was held down.
+    pub(super) sensors: bool,
     /// Characters in a line; `None` for as many as it takes.
     pub(super) width: Option<usize>,
 }
@@ -138,6 +141,8 @@ struct About {
     load: Duration,
     /// Time to the first token of each test with a prompt.
     first: Vec<String>,
+    /// Clocks and temperatures of each test.
+    weather: Vec<String>,
     peak: Option<u64>,
     anonymous: Option<u64>,
 }
@@ -156,6 +161,9 @@ impl About {
         for first in &self.first {
             out += &format!("  first token  after {first}\n");
         }
+        for weather in &self.weather {
+            out += &format!("  clock        {weather}\n");
+        }
         if let (Some(peak), Some(anonymous)) = (self.peak, self.anonymous) {
             out += &format!(
                 "  peak memory  {}, {} of it not from files\n",
@@ -165,6 +173,37 @@ impl About {
         }
         out
     }
+}
+
+/// Clock and temperature of a test, `1500 to 2400 MHz, 48 to 85 °C`, and what held the clock down.
+fn clock(weather: &Weather) -> String {
+    let mut parts = Vec::new();
+    if let (Some(max), Some(min)) = (weather.mhz_max, weather.mhz_min) {
+        parts.push(if min.round() < max.round() {
+            format!("{min:.0} to {max:.0} MHz")
+        } else {
+            format!("{max:.0} MHz")
+        });
+    }
+    if let (Some(before), Some(max)) = (weather.celsius_before, weather.celsius_max) {
+        parts.push(if before.round() < max.round() {
+            format!("{before:.0} to {max:.0} °C")
+        } else {
+            format!("{max:.0} °C")
+        });
+    }
+    parts.extend(
+        weather
+            .throttled
+            .iter()
+            .map(|why| format!("throttled: {why}")),
+    );
+    parts.join(", ")
+}
+
+fn throttled(outcome: &Outcome) -> bool {
+    let weather = outcome.weather.as_ref();
+    weather.is_some_and(|weather| weather.throttled.is_some())
 }
 
 fn threads(n: usize) -> String {
@@ -192,6 +231,7 @@ pub(super) struct Printer {
     footer: Vec<About>,
     profiles: String,
     noisy: bool,
+    throttled: bool,
     /// What was last said above the table.
     heading: String,
 }
@@ -205,6 +245,7 @@ impl Printer {
             footer: Vec::new(),
             profiles: String::new(),
             noisy: false,
+            throttled: false,
             heading: String::new(),
         }
     }
@@ -271,6 +312,9 @@ impl Printer {
                 if self.noisy {
                     out += "noisy: the spread hides differences below 5 %; close other programs or raise -r\n";
                 }
+                if self.throttled {
+                    out += "throttled: heat or power held the clock down; cool the machine, wait between tests (--delay 60), measure again\n";
+                }
                 for about in &self.footer {
                     out += &about.text();
                 }
@@ -284,7 +328,13 @@ impl Printer {
     fn cells(&self, result: &Result<'_>) -> Vec<Cell> {
         let outcome = result.outcome;
         let rates = outcome.rates();
-        let mark = if rates.noisy() { " noisy" } else { "" };
+        let mut mark = String::new();
+        for (is, word) in [
+            (rates.noisy(), " noisy"),
+            (throttled(outcome), " throttled"),
+        ] {
+            mark += if is { word } else { "" };
+        }
         let cell = |title, width, text| Cell { title, width, text };
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let spread = format!("{:.2} ± {:.2}{mark}", rates.mean, rates.stddev);
@@ -294,7 +344,7 @@ impl Printer {
                 self.outlook.test_width.max(4),
                 outcome.test.to_string(),
             ),
-            cell("t/s", 20, spread),
+            cell("t/s", if self.outlook.sensors { 30 } else { 20 }, spread),
             cell("median", 8, format!("{:.2}", rates.median)),
             cell("best", 8, format!("{:.2}", rates.max)),
         ];
@@ -383,6 +433,7 @@ impl Printer {
     fn remember(&mut self, result: &Result<'_>) {
         let outcome = result.outcome;
         self.noisy |= outcome.rates().noisy();
+        self.throttled |= throttled(outcome);
         let who = format!(
             "{}, {}, {}",
             result.subject.name(),
@@ -402,6 +453,10 @@ impl Printer {
         if outcome.test.n_prompt > 0 {
             let first = outcome.time_to_first_token().as_secs_f64();
             about.first.push(format!("{first:.2} s ({})", outcome.test));
+        }
+        if let Some(weather) = &outcome.weather {
+            let text = format!("{} ({})", clock(weather), outcome.test);
+            about.weather.push(text);
         }
         // Each test knows the limits of the ones before.
         about.limits = outcome.limits.or(about.limits);
@@ -491,5 +546,30 @@ fn sql_value(field: &Field) -> String {
         (Value::Null, _) => "NULL".to_owned(),
         (_, Kind::Text | Kind::List) => quoted(&plain(field), '\''),
         _ => plain(field),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weather_is_said_in_a_line() {
+        let mut weather = Weather {
+            celsius_before: Some(48.3),
+            celsius_max: Some(85.0),
+            mhz_min: Some(1500.0),
+            mhz_max: Some(2400.0),
+            throttled: Some("firmware: clock capped".to_owned()),
+            ..Weather::default()
+        };
+        assert_eq!(
+            clock(&weather),
+            "1500 to 2400 MHz, 48 to 85 °C, throttled: firmware: clock capped"
+        );
+        weather.throttled = None;
+        weather.mhz_min = Some(2399.9);
+        weather.celsius_before = None;
+        assert_eq!(clock(&weather), "2400 MHz");
     }
 }
