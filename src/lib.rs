@@ -34,6 +34,7 @@ pub mod embedded;
 pub mod error;
 pub mod generate;
 pub mod machine;
+mod mix;
 pub mod model;
 pub mod sample;
 pub mod saved;

@@ -7,6 +7,7 @@
 //! * `cache`: keys and values of the tokens seen.
 //! * `forward`: one region of parallel steps for any number of tokens.
 //! * [`Profile`]: time by kind of step.
+//! * [`Fit`]: whether all that finds room in memory, and what would.
 //! * [`Session`]: a conversation with a model: its cache, its threads, its scratch.
 //! * `state`: what a session holds, as bytes.
 //! * `fingerprint`: what tells one model from another.
@@ -17,6 +18,7 @@ mod arch;
 mod cache;
 mod config;
 mod fingerprint;
+mod fit;
 mod forward;
 mod profile;
 mod rope;
@@ -27,6 +29,7 @@ mod weights;
 pub use arch::{ARCHS, Arch};
 pub use cache::KvType;
 pub use config::{Config, RopeConfig, RopeOptions, RopeScaling};
+pub use fit::{Advice, Fit, Need, Verdict, Way};
 pub use profile::{Profile, Step};
 pub use session::{Logits, Session, SessionMemory, SessionOptions};
 pub use weights::{Layer, Linear, Norm};

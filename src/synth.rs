@@ -6,94 +6,12 @@
 
 use crate::catalogue::{Entry, Shape};
 use crate::error::{Error, Result};
+use crate::mix::{self, Mix, fitting};
 use smolq_gguf::{TensorType, Value, Writer};
 use std::io::Write;
 
-/// A mix of tensor types, by the name users know it by.
-struct Mix {
-    /// `general.file_type`.
-    file_type: u32,
-    /// Most matrices.
-    base: TensorType,
-    /// The output matrix, or the embedding where it serves as one.
-    output: TensorType,
-    /// The parts of a layer that are quantized more finely.
-    fine: TensorType,
-    /// Which layers and parts those are.
-    finer: Finer,
-}
-
-/// What a mix quantizes more finely.
-#[derive(Clone, Copy, PartialEq)]
-enum Finer {
-    /// `attn_v` and `ffn_down` of the first and last eighth of the layers, and of every third between.
-    Some,
-    /// `attn_v`, `ffn_down` and `attn_output` of all layers.
-    All,
-}
-
-/// The mixes that `llama-quantize` calls by these names, but for the two or three layers that some begin with in 5 bits. The
-/// output matrix is quantized in 6 bits where the rest has fewer.
-fn mix(name: &str) -> Option<Mix> {
-    use TensorType::*;
-    let (file_type, base, output, fine) = match name.to_ascii_uppercase().as_str() {
-        "F32" => (0, F32, F32, F32),
-        "F16" => (1, F16, F16, F16),
-        "BF16" => (32, BF16, BF16, BF16),
-        "Q8_0" => (7, Q8_0, Q8_0, Q8_0),
-        "Q4_0" => (2, Q4_0, Q6_K, Q4_0),
-        "Q4_1" => (3, Q4_1, Q6_K, Q4_1),
-        "Q5_0" => (8, Q5_0, Q6_K, Q5_0),
-        "Q5_1" => (9, Q5_1, Q6_K, Q5_1),
-        "Q3_K_S" => (11, Q3_K, Q6_K, Q3_K),
-        "Q3_K_M" => (12, Q3_K, Q6_K, Q4_K),
-        "Q4_K_S" => (14, Q4_K, Q6_K, Q4_K),
-        "Q4_K_M" => (15, Q4_K, Q6_K, Q6_K),
-        "Q5_K_S" => (16, Q5_K, Q6_K, Q5_K),
-        "Q5_K_M" => (17, Q5_K, Q6_K, Q6_K),
-        "Q6_K" => (18, Q6_K, Q6_K, Q6_K),
-        "Q2_K" => (10, Q2_K, Q6_K, Q3_K),
-        "IQ4_NL" => (25, IQ4_NL, Q6_K, IQ4_NL),
-        "IQ4_XS" => (30, IQ4_XS, Q6_K, IQ4_XS),
-        _ => return None,
-    };
-    let finer = match base {
-        Q2_K | Q3_K => Finer::All,
-        _ => Finer::Some,
-    };
-    Some(Mix {
-        file_type,
-        base,
-        output,
-        fine,
-        finer,
-    })
-}
-
 /// Names that [`write()`] takes.
-pub const MIXES: &[&str] = &[
-    "F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S",
-    "Q4_1", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K_M", "Q3_K_S", "Q2_K",
-];
-
-/// The type to use for rows of `cols`: super-blocks need whole ones, so narrower blocks stand in, as `llama-quantize` does.
-fn fitting(kind: TensorType, cols: usize) -> TensorType {
-    use TensorType::*;
-    if cols.is_multiple_of(kind.block_len()) {
-        return kind;
-    }
-    let small = match kind {
-        Q2_K | Q3_K | IQ4_XS => IQ4_NL,
-        Q4_K => Q5_0,
-        Q5_K => Q5_1,
-        _ => Q8_0,
-    };
-    if cols.is_multiple_of(small.block_len()) {
-        small
-    } else {
-        F16
-    }
-}
+pub use crate::mix::NAMES as MIXES;
 
 /// A tensor to be written: name, type, dims (row length first).
 struct Plan {
@@ -127,18 +45,17 @@ fn plan(shape: &Shape, mix: &Mix) -> Vec<Plan> {
     }
     let n = shape.n_layer;
     for il in 0..n {
-        let all = mix.finer == Finer::All;
-        let finer = all || il < n / 8 || il >= 7 * n / 8 || (il - n / 8) % 3 == 2;
-        let fine = if finer { mix.fine } else { mix.base };
-        let output = if all { mix.fine } else { mix.base };
-        let name = |part: &str| format!("blk.{il}.{part}.weight");
-        matrix(name("attn_q"), mix.base, n_embd, n_q);
-        matrix(name("attn_k"), mix.base, n_embd, n_kv);
-        matrix(name("attn_v"), fine, n_embd, n_kv);
-        matrix(name("attn_output"), output, n_q, n_embd);
-        matrix(name("ffn_gate"), mix.base, n_embd, n_ff);
-        matrix(name("ffn_up"), mix.base, n_embd, n_ff);
-        matrix(name("ffn_down"), fine, n_ff, n_embd);
+        let mut part = |part: &str, cols: usize, rows: usize| {
+            let kind = mix.of_layer(part, il, n);
+            matrix(format!("blk.{il}.{part}.weight"), kind, cols, rows);
+        };
+        part("attn_q", n_embd, n_q);
+        part("attn_k", n_embd, n_kv);
+        part("attn_v", n_embd, n_kv);
+        part("attn_output", n_q, n_embd);
+        part("ffn_gate", n_embd, n_ff);
+        part("ffn_up", n_embd, n_ff);
+        part("ffn_down", n_ff, n_embd);
     }
     let mut vector = |name: String, n: usize| {
         tensors.push(Plan {
@@ -354,7 +271,7 @@ fn vocabulary(n_vocab: usize) -> Vocabulary {
 /// # Errors
 /// If the quantization is not known, or writing fails.
 pub fn write(entry: &Entry, quant: &str, seed: u64, path: &std::path::Path) -> Result<u64> {
-    let mix = mix(quant).ok_or_else(|| Error::Request {
+    let mix = mix::named(quant).ok_or_else(|| Error::Request {
         field: "quantization",
         why: format!("{quant:?} is not one of {}", MIXES.join(", ")),
     })?;

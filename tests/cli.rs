@@ -456,6 +456,43 @@ fn inspect_tells_the_plan() {
 }
 
 #[test]
+fn what_does_not_fit_is_said_with_what_would() {
+    let model = data("smollm3-q8_0.gguf");
+    // A thousand bytes a position: no machine has the memory for so many.
+    let many = "50000000000000";
+    let text = stdout(&run(&["inspect", &model, "-c", many]));
+    for part in ["does not fit", "what fits: -c ", "smaller files, about: "] {
+        assert!(text.contains(part), "{text} lacks {part}");
+    }
+    let json: Value =
+        serde_json::from_str(&stdout(&run(&["inspect", &model, "--json", "-c", many]))).unwrap();
+    let memory = &json["plan"]["memory"];
+    let of = |name: &str| memory[name].as_u64().unwrap();
+    assert_eq!(of("total"), of("weights") + of("cache") + of("scratch"));
+    assert_eq!(memory["fits"], false);
+    assert!(memory["quantizations"]["Q4_K_M"].as_u64().unwrap() < of("weights"));
+    let advice = memory["what_fits"][0].as_str().unwrap();
+    let n_ctx: u64 = advice.strip_prefix("-c ").unwrap().parse().unwrap();
+    assert!(
+        n_ctx % 1024 == 0 && n_ctx * 1024 <= of("available"),
+        "{advice}"
+    );
+
+    // The longest there is fits.
+    let json = stdout(&run(&["inspect", &model, "--json", "-c", "256"]));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["plan"]["memory"]["fits"], true);
+    assert_eq!(json["plan"]["memory"]["longest_ctx"], 256);
+
+    // One line, no matter whether it fails or is warned of.
+    fails(
+        &run(&["run", &model, "-p", "a", "-n", "1", "-c", many]),
+        1,
+        &["KV cache of 50000000000000", "to be had; what fits: -c "],
+    );
+}
+
+#[test]
 fn cpu_and_completions_print() {
     let text = stdout(&run(&["cpu"]));
     assert!(

@@ -307,6 +307,11 @@ impl Gguf {
         self.shards.iter().for_each(|shard| shard.bytes.will_need());
     }
 
+    /// Whether the files are mapped: their pages are the system's to drop and to read again.
+    pub fn mapped(&self) -> bool {
+        self.shards.iter().all(|shard| shard.bytes.mapped())
+    }
+
     /// Whether the files still are as they were when opened: same size, modification time and identity.
     pub fn unchanged(&self) -> bool {
         self.shards

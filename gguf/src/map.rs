@@ -66,6 +66,11 @@ impl Bytes {
         Bytes(Arc::new(Backing::Static(bytes)))
     }
 
+    /// Whether they are a file's own pages.
+    pub(crate) fn mapped(&self) -> bool {
+        matches!(*self.0, Backing::Mapped(_))
+    }
+
     /// Asks the system to begin reading a mapped file. It is advice: that it cannot be taken is no error.
     pub(crate) fn will_need(&self) {
         #[cfg(unix)]
@@ -150,9 +155,12 @@ impl Bytes {
 /// Reads `len` bytes into aligned memory.
 fn read_aligned(file: &mut File, len: usize) -> io::Result<Bytes> {
     let mut bytes: Vec<u8> = Vec::new();
-    bytes
-        .try_reserve_exact(len + ALIGN)
-        .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    bytes.try_reserve_exact(len + ALIGN).map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::OutOfMemory,
+            format!("no memory for {len} bytes, do without --no-mmap"),
+        )
+    })?;
     let start = bytes.as_ptr().align_offset(ALIGN).min(ALIGN);
     bytes.resize(start, 0);
     file.take(len as u64).read_to_end(&mut bytes)?;

@@ -9,8 +9,8 @@ use super::{note, print as print_out};
 use crate::bench::synthetic::{self, Made, Spec};
 use crate::bench::{Bench, Event, Known, Outcome, Settings, Subject, Test, Versus, record};
 use crate::error::{Error, Result};
-use crate::machine::Sensors;
-use crate::model::{KvType, LoadOptions};
+use crate::machine::{Memory, Sensors};
+use crate::model::{KvType, LoadOptions, SessionOptions};
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
 use indicatif::ProgressBar;
@@ -247,6 +247,27 @@ impl Plan {
         self.sources.len() * self.levels.len() * self.settings.len() * self.tests.len()
     }
 
+    /// The session that takes the most memory.
+    fn largest(&self) -> Option<SessionOptions> {
+        let settings = self.settings.iter();
+        let widest = settings.max_by_key(|s| s.cache_k.bytes(32) + s.cache_v.bytes(32))?;
+        let n_ctx = |test: &Test| {
+            let Test {
+                n_prompt,
+                n_gen,
+                n_depth,
+            } = *test;
+            n_prompt.saturating_add(n_gen).saturating_add(n_depth)
+        };
+        Some(SessionOptions {
+            n_ctx: self.tests.iter().map(n_ctx).max()?,
+            cache_k: widest.cache_k,
+            cache_v: widest.cache_v,
+            n_ubatch: widest.n_ubatch.min(widest.n_batch).max(1),
+            threads: widest.threads,
+        })
+    }
+
     fn test_width(&self) -> usize {
         let names = self.tests.iter().map(|test| test.to_string().len());
         names.max().unwrap_or(0)
@@ -428,7 +449,12 @@ impl Run {
                     ..LoadOptions::default()
                 };
                 self.bar.set_message("loading");
+                let before = Memory::here();
                 let subject = Subject::load(path, &options)?;
+                if let Some(most) = plan.largest() {
+                    self.bar
+                        .suspend(|| load::warn_unless_fits(subject.model(), &most, 1, before));
+                }
                 self.subject(&subject, args, plan)?;
             }
         }

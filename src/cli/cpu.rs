@@ -1,6 +1,6 @@
 //! `smolq cpu`: what this CPU can do, and what is made of it.
 
-use super::print;
+use super::{load, print};
 use crate::error::{Error, Result};
 use crate::machine;
 use smolq_kernels::Level;
@@ -53,6 +53,10 @@ pub(super) fn run() -> Result<()> {
             words => words,
         };
         line(format!("firmware: {words}"));
+    }
+    if let Some(memory) = machine::Memory::here() {
+        let total = machine::human(memory.total);
+        line(format!("memory:   {} of {total}", load::room(&memory)));
     }
     line("levels:".to_owned());
     for &level in Level::ALL {

@@ -1,11 +1,12 @@
 //! `smolq inspect`: what is in a model file, what becomes of it, and what it needs.
 
 use super::args::InspectArgs;
-use super::load::DEFAULT_CTX;
+use super::load::{self, DEFAULT_CTX};
 use super::{memory, one_line, print};
 use crate::embedded;
 use crate::error::Result;
-use crate::model::{LoadOptions, Model, Session};
+use crate::machine::{Holder, Memory};
+use crate::model::{Fit, LoadOptions, Model, SessionOptions, Verdict};
 use crate::speculate::SpeculateOptions;
 use serde_json::{Map, Value as Json, json};
 use smolq_gguf::{Gguf, TensorInfo, Value};
@@ -77,25 +78,94 @@ fn mix(gguf: &Gguf) -> BTreeMap<String, (usize, u64)> {
 /// What smolq makes of the file.
 struct Plan {
     model: Model,
-    n_ctx: usize,
-    cache: usize,
-    scratch: usize,
+    options: SessionOptions,
+    rows: usize,
+    memory: Option<Memory>,
 }
 
 fn plan(args: &InspectArgs, model: Model) -> Plan {
-    let options = args.session.options(model.config().n_ctx.min(DEFAULT_CTX));
-    // As `run` reads ahead, where it is not told otherwise.
-    let rows = SpeculateOptions::default().draft_max + 1;
-    let memory = Session::memory(&model, &options, rows);
     Plan {
-        n_ctx: options.n_ctx,
-        cache: memory.cache,
-        scratch: memory.scratch,
+        options: args.session.options(model.config().n_ctx.min(DEFAULT_CTX)),
+        // As `run` reads ahead, where it is not told otherwise.
+        rows: SpeculateOptions::default().draft_max + 1,
+        memory: Memory::here(),
         model,
     }
 }
 
 impl Plan {
+    /// What is needed beside what there is; where the system does not tell, as if there were enough.
+    fn fit(&self) -> Fit<'_> {
+        let memory = self.memory.unwrap_or(Memory {
+            total: u64::MAX,
+            room: u64::MAX,
+            holder: Holder::Machine,
+        });
+        Fit::of(&self.model, &self.options, self.rows, memory)
+    }
+
+    fn memory_json(&self) -> Json {
+        let fit = self.fit();
+        let need = fit.need();
+        let known = self.memory.is_some();
+        let sizes = fit.quantizations().into_iter();
+        let sizes: Map<_, _> = sizes
+            .map(|(name, bytes)| (name.to_owned(), json!(bytes)))
+            .collect();
+        let ways: Vec<_> = fit.ways().iter().map(ToString::to_string).collect();
+        json!({
+            "n_ctx": self.options.n_ctx,
+            "weights": need.weights,
+            "cache": need.cache,
+            "scratch": need.scratch,
+            "total": need.total(),
+            "available": self.memory.map(|memory| memory.room),
+            "fits": known.then(|| fit.verdict() == Verdict::Fits),
+            "longest_ctx": if known { json!(fit.longest()) } else { json!(null) },
+            "what_fits": ways,
+            "quantizations": sizes,
+        })
+    }
+
+    /// Lines about what is needed, what there is, and what would fit.
+    fn memory_text(&self, line: &mut dyn FnMut(&str)) {
+        let fit = self.fit();
+        let need = fit.need();
+        line(&format!("memory at a context of {}", self.options.n_ctx));
+        let mut row = |name: &str, bytes: u64, more: &str| {
+            line(&format!("  {name:<9} {:>10}{more}", memory::human(bytes)));
+        };
+        row(
+            "weights",
+            need.weights,
+            " (mapped: shared with the page cache)",
+        );
+        row("KV cache", need.cache, "");
+        row("buffers", need.scratch, "");
+        row("together", need.total(), "");
+        if let Some(memory) = &self.memory {
+            line(&format!("  {}", load::room(memory)));
+            match load::consequence(&fit) {
+                Some(consequence) => line(&format!("  does not fit: {consequence}")),
+                None => line("  fits"),
+            }
+            if let Some(advice) = fit.advice() {
+                line(&format!("  {advice}"));
+            }
+            if let Some(longest) = fit.longest() {
+                line(&format!("  longest context that fits: {longest}"));
+            }
+        }
+        let sizes: Vec<_> = fit
+            .quantizations()
+            .iter()
+            .map(|(name, bytes)| format!("{name} {}", memory::human(*bytes)))
+            .collect();
+        if !sizes.is_empty() {
+            line(&format!("  smaller files, about: {}", sizes.join(", ")));
+        }
+    }
+
     fn without_rope(&self) -> Vec<usize> {
         let layers = self.model.layers().iter().enumerate();
         layers
@@ -147,7 +217,7 @@ impl Plan {
             "tied_output": self.model.tied(),
             "layers_without_rope": self.without_rope(),
             "layers": layers.collect::<Vec<_>>(),
-            "memory": { "n_ctx": self.n_ctx, "weights": self.model.gguf().file_bytes(), "cache": self.cache, "scratch": self.scratch },
+            "memory": self.memory_json(),
             "warnings": self.model.warnings(),
         })
     }
@@ -314,17 +384,5 @@ fn text(
         line(&format!("  warning: {}", one_line(warning)));
     }
     line("");
-    line(&format!("memory at a context of {}", plan.n_ctx));
-    line(&format!(
-        "  weights   {:>10} (mapped: shared with the page cache)",
-        memory::human(gguf.file_bytes())
-    ));
-    line(&format!(
-        "  KV cache  {:>10}",
-        memory::human(plan.cache as u64)
-    ));
-    line(&format!(
-        "  buffers   {:>10}",
-        memory::human(plan.scratch as u64)
-    ));
+    plan.memory_text(&mut line);
 }

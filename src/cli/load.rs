@@ -1,9 +1,10 @@
 //! Opening a model with something to look at.
 
-use super::note;
+use super::{memory, note};
 use crate::embedded;
 use crate::error::{Error, Result};
-use crate::model::{LoadOptions, Model};
+use crate::machine::{Holder, Memory};
+use crate::model::{Fit, LoadOptions, Model, Session, SessionOptions, Verdict};
 use crate::tokenizer::Tokenizer;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use smolq_gguf::OpenOptions;
@@ -38,6 +39,61 @@ pub(super) fn progress(length: Option<u64>, what: &'static str) -> ProgressBar {
     bar.set_message(what);
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
+}
+
+/// A session. That the model does not fit the memory that there was `before` it was loaded is a warning: it may run all the same.
+pub(super) fn session(
+    model: &Arc<Model>,
+    options: &SessionOptions,
+    rows: usize,
+    before: Option<Memory>,
+) -> Result<Session> {
+    let session = Session::new(Arc::clone(model), options)?;
+    warn_unless_fits(model, options, rows, before);
+    Ok(session)
+}
+
+/// Warns if a model that is used so does not fit into memory.
+pub(super) fn warn_unless_fits(
+    model: &Model,
+    options: &SessionOptions,
+    rows: usize,
+    before: Option<Memory>,
+) {
+    let Some(fit) = before.map(|memory| Fit::of(model, options, rows, memory)) else {
+        return;
+    };
+    if let Some(consequence) = consequence(&fit) {
+        let advice = fit.advice().map_or_else(String::new, |a| format!("; {a}"));
+        let (need, room) = (fit.need(), room(&fit.memory()));
+        note(&format!(
+            "smolq: warning: {need} needed, {room}: {consequence}{advice}"
+        ));
+    }
+}
+
+/// What comes of a need that finds no room; `None` if it does.
+pub(super) fn consequence(fit: &Fit<'_>) -> Option<String> {
+    match fit.verdict() {
+        Verdict::Fits => None,
+        Verdict::Reread(bytes) => Some(format!(
+            "{} of weights will be read from disk again for every token",
+            memory::human(bytes)
+        )),
+        Verdict::Short(bytes) => Some(format!(
+            "{} too little, the system will swap or end the program as the context fills",
+            memory::human(bytes)
+        )),
+    }
+}
+
+/// How much memory there is, and what bounds it.
+pub(super) fn room(memory: &Memory) -> String {
+    let holder = match memory.holder {
+        Holder::Machine => "",
+        Holder::Group => " by the limit of a control group",
+    };
+    format!("{} to be had{holder}", memory::human(memory.room))
 }
 
 /// Loads a model and its tokenizer, the two at once.

@@ -10,12 +10,12 @@ use crate::converse::Engine;
 use crate::error::{Error, Result};
 use crate::generate::{Event, Free, Guide, Outcome, Request, StopReason};
 use crate::model::Session;
+use crate::machine::Memory;
 use crate::sample::SampleOptions;
 use crate::speculate::{DraftModel, Speculator};
 use crate::tokenizer::{EncodeOptions, Tokenizer};
 use crate::{catalogue, embedded};
 use std::io::{BufRead, IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -25,9 +25,11 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
     if embedded::is_named(args.model()) {
         note(&introduction()?);
     }
+    let before = Memory::here();
     let (model, tokenizer) = load::model(args.model(), &args.load(), args.strict)?;
-    let n_ctx = model.config().n_ctx.min(DEFAULT_CTX);
-    let session = Session::new(Arc::clone(&model), &args.session.options(n_ctx))?;
+    let options = args.session.options(model.config().n_ctx.min(DEFAULT_CTX));
+    let rows = args.draft.options().draft_max.saturating_add(1);
+    let session = load::session(&model, &options, rows, before)?;
     let speculator = speculator(args, &tokenizer, session.n_ctx())?;
     let load_time = start.elapsed();
     if args.verbose {
@@ -86,8 +88,9 @@ fn speculator(args: &RunArgs, tokenizer: &Tokenizer, n_ctx: usize) -> Result<Spe
     let draft = match &args.draft.draft_model {
         None => None,
         Some(path) => {
+            let before = Memory::here();
             let (model, own) = load::model(path, &args.load(), args.strict)?;
-            let session = Session::new(model, &args.session.options(n_ctx))?;
+            let session = load::session(&model, &args.session.options(n_ctx), 1, before)?;
             Some(DraftModel::new(session, &own, tokenizer)?)
         }
     };

@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use crate::error::{Error, Result};
+use crate::machine::human;
 use smolq_kernels::Shared;
 use smolq_kernels::format::BlockQ8_0;
 use smolq_kernels::ops::attention::{KvRowMut, KvRows};
@@ -21,12 +22,12 @@ pub enum KvType {
 }
 
 impl KvType {
-    /// Bytes of `n` values.
+    /// Bytes of `n` values; the most there is where it would be more.
     pub fn bytes(self, n: usize) -> usize {
         match self {
-            KvType::F32 => 4 * n,
-            KvType::F16 => 2 * n,
-            KvType::Q8_0 => n.div_ceil(32) * 34,
+            KvType::F32 => n.saturating_mul(4),
+            KvType::F16 => n.saturating_mul(2),
+            KvType::Q8_0 => n.div_ceil(32).saturating_mul(34),
         }
     }
 }
@@ -190,9 +191,9 @@ impl Cache {
             .map(|_| layer())
             .collect::<std::result::Result<_, _>>();
         let layers = layers.map_err(|why| {
-            let needed = Cache::bytes(config, n_ctx, k, v) >> 20;
+            let needed = human(Cache::bytes(config, n_ctx, k, v) as u64);
             Error::Resources(format!(
-                "the KV cache of {n_ctx} positions needs {needed} MiB: {why}; lower -c/--ctx-size or use -ctk q8_0 -ctv q8_0"
+                "the KV cache of {n_ctx} positions needs {needed}: {why}"
             ))
         })?;
         Ok(Cache {

@@ -2,10 +2,11 @@
 
 use super::Model;
 use super::cache::{Cache, KvType};
+use super::fit::Fit;
 use super::forward::{Scratch, forward};
 use super::profile::{Profile, Recorder};
 use crate::error::{Error, Result};
-use crate::machine::Cores;
+use crate::machine::{Cores, Memory, human};
 use smolq_kernels::Pool;
 use smolq_kernels::Ref;
 use std::ops::{Deref, Range};
@@ -113,13 +114,14 @@ impl Session {
                 why: format!("at most {MOST_THREADS}"),
             });
         }
-        let cache = Cache::new(model.config(), n_ctx, options.cache_k, options.cache_v)?;
+        let cache = Cache::new(model.config(), n_ctx, options.cache_k, options.cache_v)
+            .map_err(|error| advised(error, &model, options))?;
         let threads = match options.threads {
             0 => Cores::here().threads(),
             threads => threads,
         };
         let pool = Pool::new(threads).map_err(Error::Resources)?;
-        let scratch = Scratch::new(&model, pool.size(), 1, 1).map_err(Error::Resources)?;
+        let scratch = Scratch::new(&model, pool.size(), 1, 1).map_err(no_buffers(1))?;
         Ok(Session {
             model,
             cache,
@@ -140,9 +142,12 @@ impl Session {
         } else {
             options.n_ctx
         };
+        // Numbers that nobody means must not overflow.
+        const MOST: usize = 1 << (usize::BITS * 3 / 8);
+        let tokens = options.n_ubatch.min(n_ctx).min(MOST);
         SessionMemory {
             cache: Cache::bytes(model.config(), n_ctx, options.cache_k, options.cache_v),
-            scratch: Scratch::bytes(model, options.n_ubatch.min(n_ctx), rows),
+            scratch: Scratch::bytes(model, tokens, rows.min(MOST)),
         }
     }
 
@@ -314,7 +319,7 @@ impl Session {
             .max(tokens)
             .max(had_tokens);
         self.scratch = Scratch::new(&self.model, self.pool.size(), tokens, rows.max(had_rows))
-            .map_err(Error::Resources)?;
+            .map_err(no_buffers(tokens))?;
         self.wanted = 0;
         Ok(())
     }
@@ -335,5 +340,44 @@ impl Session {
         );
         self.tokens.extend_from_slice(ids);
         Ok(())
+    }
+}
+
+/// An error about the cache, with what would fit.
+fn advised(error: Error, model: &Model, options: &SessionOptions) -> Error {
+    let Error::Resources(why) = error else {
+        return error;
+    };
+    let memory = Memory::here().map(|memory| {
+        // As it was before the file was read.
+        let held = if model.gguf().mapped() {
+            0
+        } else {
+            model.gguf().file_bytes()
+        };
+        Memory {
+            room: memory.room.saturating_add(held),
+            ..memory
+        }
+    });
+    let fit = memory.map(|memory| Fit::of(model, options, 1, memory));
+    let advice = fit.and_then(|fit| {
+        let room = human(fit.memory().room);
+        Some(format!("{room} is to be had; {}", fit.advice()?))
+    });
+    let advice = advice.unwrap_or_else(|| "lower -c/--ctx-size".to_owned());
+    Error::Resources(format!("{why}; {advice}"))
+}
+
+/// The error that there is no memory for buffers of so many tokens.
+fn no_buffers(tokens: usize) -> impl Fn(String) -> Error {
+    move |why| {
+        let advice = match tokens {
+            1 => "close other programs",
+            _ => "lower -ub/--ubatch-size",
+        };
+        Error::Resources(format!(
+            "buffers for {tokens} tokens a pass: {why}; {advice}"
+        ))
     }
 }
