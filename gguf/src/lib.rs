@@ -301,10 +301,24 @@ impl Gguf {
         })
     }
 
-    /// Asks the system to begin reading the files now, while the caller does something else. For mapped files that are not in
-    /// the page cache; otherwise it does nothing.
+    /// Has the system read the files from beginning to end, on a thread that ends with that, while the caller does something else. For
+    /// mapped files that are not in the page cache and find room there; for others it does nothing of use.
     pub fn will_need(&self) {
-        self.shards.iter().for_each(|shard| shard.bytes.will_need());
+        let shards = self.shards.iter().map(|shard| shard.bytes.clone());
+        let shards: Vec<Bytes> = shards.filter(Bytes::mapped).collect();
+        if shards.is_empty() {
+            return;
+        }
+        let read = move || shards.iter().for_each(Bytes::will_need);
+        // Without a thread, weights are read when they are used.
+        drop(std::thread::Builder::new().spawn(read));
+    }
+
+    /// Lets go of the pages before the tensors, for when the metadata have been read. They come again when they are needed.
+    pub fn release_metadata(&self) {
+        for data in self.tensor_data() {
+            data.bytes.release(data.range.start);
+        }
     }
 
     /// Whether the files are mapped: their pages are the system's to drop and to read again.

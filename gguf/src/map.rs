@@ -71,12 +71,42 @@ impl Bytes {
         matches!(*self.0, Backing::Mapped(_))
     }
 
-    /// Asks the system to begin reading a mapped file. It is advice: that it cannot be taken is no error.
+    /// Asks the system to read a mapped file from beginning to end. It is advice: that it cannot be taken is no error. It may wait for
+    /// the device.
     pub(crate) fn will_need(&self) {
         #[cfg(unix)]
         if let Backing::Mapped(mapped) = &*self.0 {
-            drop(mapped.map.advise(memmap2::Advice::WillNeed));
+            // Linux takes up no more of one wish than the device's largest request, often 512 KiB or 1 MiB, and forgets the rest.
+            const PIECE: usize = 512 << 10;
+            let len = mapped.map.len();
+            for start in (0..len).step_by(PIECE) {
+                let piece = PIECE.min(len - start);
+                drop(
+                    mapped
+                        .map
+                        .advise_range(memmap2::Advice::WillNeed, start, piece),
+                );
+            }
         }
+    }
+
+    /// Lets go of the pages of the first `len` bytes of a mapping. They come again when they are needed.
+    pub(crate) fn release(&self, len: usize) {
+        #[cfg(unix)]
+        if let Backing::Mapped(mapped) = &*self.0 {
+            // SAFETY: the mapping is read-only and of a file, so no content is lost: a page that is touched again is filled from the
+            // file. That the file may have changed is the risk of every mapping (see the module's text).
+            let released = unsafe {
+                let advice = memmap2::UncheckedAdvice::DontNeed;
+                mapped
+                    .map
+                    .unchecked_advise_range(advice, 0, len.min(mapped.map.len()))
+            };
+            // Locked pages stay.
+            drop(released);
+        }
+        #[cfg(not(unix))]
+        let _ = len;
     }
 
     /// The bytes of a file, and the means to tell later whether it is still the same.

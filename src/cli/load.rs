@@ -103,9 +103,13 @@ pub(super) fn model(
     strict: bool,
 ) -> Result<(Arc<Model>, Tokenizer)> {
     let bar = progress(None, "loading");
+    let before = Memory::here();
     let gguf = embedded::open(path, &options.open)?;
-    // The pages of the weights come in while the vocabulary is built.
-    gguf.will_need();
+    // The pages of the weights come in while the vocabulary is built. Where they do not fit, the first would be gone again before
+    // they are used.
+    if before.is_none_or(|memory| gguf.file_bytes() <= memory.room) {
+        gguf.will_need();
+    }
     let (tokenizer, model) = std::thread::scope(|scope| {
         let metadata = gguf.metadata();
         let tokenizer = scope.spawn(move || Tokenizer::from_metadata(metadata, strict));
@@ -115,6 +119,8 @@ pub(super) fn model(
     bar.finish_and_clear();
     let tokenizer =
         tokenizer.map_err(|_| Error::Tokenizer("reading the vocabulary failed".to_owned()))??;
+    // The vocabulary has its own copy of what it needs.
+    gguf.release_metadata();
     let model = model?.with(gguf);
     for warning in model.warnings().iter().chain(tokenizer.warnings()) {
         note(&format!("smolq: warning: {}", super::one_line(warning)));
