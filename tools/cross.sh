@@ -4,6 +4,7 @@
 #   tools/cross.sh cargo TARGET ARGS...   cargo ARGS... --target TARGET, with the right compiler and linker; tests run under qemu
 #   tools/cross.sh release [TARGET...]    target/dist/smolq-VERSION-TARGET.tar.gz with SHA256SUMS; all targets if none is named
 #   tools/cross.sh toolchain [TARGET...]  only what the others need
+#   tools/cross.sh aligned FILE...        checks that programs start where pages are of 64 KiB; release does so for aarch64
 #
 # Where rustup has the target (`rustup target add TARGET`), its compiler and linker are used. Elsewhere the compiler comes from
 # Debian's packages, unpacked into a folder of its own, and the standard library is built from Debian's source of it: once for each
@@ -175,6 +176,18 @@ toolchain() {
     export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target/cross}"
 }
 
+# Checks that kernels with pages of 16 or 64 KiB (Raspberry Pi 5, servers) can map a program: segments are aligned to 64 KiB.
+aligned() {
+    local program="$1" align segments=0
+    command -v readelf >/dev/null || install binutils
+    while read -r align; do
+        ((align >= 0x10000)) || die "$program: a segment is aligned to $align, a kernel with pages of 64 KiB would not start it"
+        segments=$((segments + 1))
+    done < <(readelf -lW "$program" | awk '$1 == "LOAD" { print $NF }')
+    [ "$segments" -gt 0 ] || die "$program: has no segments to load"
+    say "$program: $segments segments, all aligned to 64 KiB"
+}
+
 release() {
     local target="$1" version
     toolchain "$target"
@@ -186,6 +199,7 @@ release() {
     local dist="$PWD/target/dist" name="smolq-$version-$target"
     RUSTFLAGS="$flags" CARGO_PROFILE_RELEASE_STRIP=symbols CARGO_PROFILE_RELEASE_DEBUG=false \
         cargo build --release --bin smolq --target "$target"
+    [ "$target" = aarch64-unknown-linux-musl ] && aligned "${CARGO_TARGET_DIR:-target}/$target/release/smolq"
     rm -rf "${dist:?}/$name"
     mkdir -p "$dist/$name"
     cp "${CARGO_TARGET_DIR:-target}/$target/release/smolq" README.md LICENSE* "$dist/$name"
@@ -209,6 +223,10 @@ case "$command" in
     release)
         [ $# -gt 0 ] || set -- "${TARGETS[@]}"
         for target; do (release "$target"); done
+        ;;
+    aligned)
+        [ $# -gt 0 ] || die "aligned wants programs: tools/cross.sh aligned target/cross/${TARGETS[0]}/release/smolq"
+        for program; do aligned "$program"; done
         ;;
     toolchain)
         [ $# -gt 0 ] || set -- "${TARGETS[@]}"

@@ -68,6 +68,14 @@ done
 [ "$compared" -ge 72 ] || { echo "error: only $compared comparisons" >&2; exit 1; }
 echo "logits compared: $compared, all equal"
 
+say "pages of 4, 16 and 64 KiB"
+tools/cross.sh aligned "$arm"
+for size in 4096 16384 65536; do
+    qemu-aarch64 -p "$size" -cpu cortex-a76 "$arm" logits tests/data/smollm3-q8_0.gguf --tokens "$work/ids.json" -o "$work/arm.npy" >/dev/null
+    "$native" logits tests/data/smollm3-q8_0.gguf --tokens "$work/ids.json" -o "$work/native.npy" >/dev/null
+    cmp "$work/native.npy" "$work/arm.npy" || { echo "error: logits differ at pages of $size bytes" >&2; exit 1; }
+done
+
 say "the command line"
 mkdir "$work/bin"
 cp "$arm" "$work/bin/smolq-arm"
