@@ -16,6 +16,11 @@ const MAX_REFS: usize = 1000;
 const MAX_ASKED: u64 = 10_000;
 const MAX_ALLOWED: u64 = 1_000_000;
 
+/// Patterns that may be in a schema which intersects some: the engine's time for that grows beyond all bounds.
+const MAX_PATTERNS: usize = 8;
+/// Formats whose texts have no end of their own, and the longest texts: so long that no part is longer than its standard allows.
+const LONGEST: [(&str, u64); 3] = [("duration", 40), ("email", 64), ("hostname", 63)];
+
 /// Whitespace between the parts of JSON: a space, or a line with its indent. Without a bound, small models write it forever.
 const WHITESPACE: &str = r" |(\r?\n){1,2}[ \t]{0,40}";
 
@@ -151,6 +156,8 @@ impl Definitions {
             first: self.copies.len(),
             places: HashMap::new(),
             waiting: Vec::new(),
+            patterns: 0,
+            intersects: false,
         };
         let copy = copier.copy(schema)?;
         while let Some((pointer, target)) = copier.waiting.pop() {
@@ -160,6 +167,11 @@ impl Definitions {
             }
             copier.path = pointer;
             self.copies[at] = copier.copy(target)?;
+        }
+        if copier.intersects && copier.patterns > MAX_PATTERNS {
+            return Err(format!(
+                "it has allOf, or references beside other keywords, and more than {MAX_PATTERNS} patterns"
+            ));
         }
         Ok(copy)
     }
@@ -229,6 +241,8 @@ struct Copier<'a> {
     /// The numbers of the definitions, by the pointer to what they are.
     places: HashMap<String, usize>,
     waiting: Vec<(String, &'a Value)>,
+    patterns: usize,
+    intersects: bool,
 }
 
 impl<'a> Copier<'a> {
@@ -284,7 +298,10 @@ impl<'a> Copier<'a> {
                     Value::Array(_) => value.clone(),
                     other => return self.under(key, |c| c.wants("a list", other)),
                 },
-                "pattern" if value.is_string() => value.clone(),
+                "pattern" if value.is_string() => {
+                    self.patterns += 1;
+                    value.clone()
+                }
                 "pattern" => return self.under(key, |c| c.wants("text", value)),
                 "type" if value.is_string() => value.clone(),
                 "type" | "required" => match value {
@@ -339,15 +356,23 @@ impl<'a> Copier<'a> {
             };
             copy.insert(key.to_owned(), kept);
         }
-        if !also.is_empty() {
-            let more = copy.entry("allOf").or_insert_with(|| json!([]));
-            if let Value::Array(more) = more {
-                more.extend(
-                    also.iter()
-                        .map(|pattern| json!({"pattern": format!("^(?:{pattern})$")})),
-                );
+        for pattern in also {
+            let pattern = json!(format!("^(?:{pattern})$"));
+            if !copy.contains_key("pattern") {
+                copy.insert("pattern".to_owned(), pattern);
+            } else if let Value::Array(more) = copy.entry("allOf").or_insert_with(|| json!([])) {
+                self.patterns += 1;
+                more.push(json!({"pattern": pattern}));
             }
         }
+        let format = copy.get("format").and_then(Value::as_str);
+        if let Some((_, longest)) = LONGEST.iter().find(|(name, _)| Some(*name) == format) {
+            let asked = copy.get("maxLength").and_then(Value::as_u64);
+            let length = asked.map_or(*longest, |asked| asked.min(*longest));
+            copy.insert("maxLength".to_owned(), length.into());
+        }
+        let beside = copy.contains_key("$ref") && copy.len() > 1;
+        self.intersects |= beside || copy.contains_key("allOf");
         Ok(Value::Object(copy))
     }
 
