@@ -9,7 +9,7 @@
 //!   much is left to gain ([`Share`]).
 //! * [`Rates`]: mean, spread, best, and the smallest difference that means something.
 //! * [`Versus`]: another program, measured in turn with ours, so that what disturbs one disturbs the other.
-//! * [`Weather`](crate::machine::Weather): how warm it was and how fast the clocks ran, and whether something held them down.
+//! * [`Weather`]: how warm it was and how fast the clocks ran, and whether something held them down.
 //! * [`synthetic`]: models of random weights, to learn the speed of a model before it is downloaded.
 //!
 //! ```no_run

@@ -474,7 +474,7 @@ fn what_does_not_fit_is_said_with_what_would() {
     let advice = memory["what_fits"][0].as_str().unwrap();
     let n_ctx: u64 = advice.strip_prefix("-c ").unwrap().parse().unwrap();
     assert!(
-        n_ctx % 1024 == 0 && n_ctx * 1024 <= of("available"),
+        n_ctx.is_multiple_of(1024) && n_ctx * 1024 <= of("available"),
         "{advice}"
     );
 

@@ -9,7 +9,6 @@ use crate::constrain::Constraint;
 use crate::converse::Engine;
 use crate::error::{Error, Result};
 use crate::generate::{Event, Free, Guide, Outcome, Request, StopReason};
-use crate::model::Session;
 use crate::machine::Memory;
 use crate::sample::SampleOptions;
 use crate::speculate::{DraftModel, Speculator};
