@@ -334,14 +334,6 @@ fn a_second_turn_reads_its_new_tokens_only() {
         t.answer();
         t.say("/stats");
         let stats = t.answer();
-        let number = |text: &str, before: &str| -> usize {
-            let rest = text.split_once(before).unwrap().1.trim_start();
-            rest.split(|c: char| !c.is_ascii_digit())
-                .next()
-                .unwrap()
-                .parse()
-                .unwrap()
-        };
         let used = number(&stats, "context:");
         t.say("What is 31 + 46?");
         assert!(t.answer().contains("77"));
@@ -353,4 +345,65 @@ fn a_second_turn_reads_its_new_tokens_only() {
         assert!(number(&stats, "last prompt:") < 25, "{stats}");
         t.leave();
     }
+}
+
+/// The number that follows some words.
+fn number(text: &str, before: &str) -> usize {
+    let rest = text.split_once(before).unwrap().1.trim_start();
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+    digits.parse().unwrap()
+}
+
+#[test]
+fn a_kept_chat_goes_on_as_if_it_had_never_ended() {
+    let place = folder("session");
+    let words = [
+        "fox", "river", "lamp", "garden", "letter", "winter", "bridge",
+    ];
+    let long: String = (0..900)
+        .map(|i| format!("{} {} ", words[i * i % 7], i % 10))
+        .collect();
+    std::fs::write(place.join("long.txt"), long).unwrap();
+    let open = |file: &str| {
+        let flags = ["--temp", "0.9", "--seed", "7", "-c", "4096", "-n", "40"];
+        let arguments = [
+            &["run", "tiny", "--think", "off", "--session", file],
+            &flags[..],
+        ]
+        .concat();
+        let mut t = Terminal::open(&arguments, 80, &place);
+        t.wait_for(">>> ");
+        t
+    };
+    let begin = |t: &mut Terminal| {
+        t.say("/read long.txt");
+        t.answer();
+    };
+    let go_on = |t: &mut Terminal| {
+        t.say("Tell me a story about a lamp.");
+        let shown = t.answer();
+        // What stands before is the line that was typed.
+        let answer = shown.split_once("lamp.\n").unwrap().1.to_owned();
+        t.say("/stats");
+        (answer, t.answer())
+    };
+    let mut whole = open("whole.smolq");
+    begin(&mut whole);
+    let (answer, stats) = go_on(&mut whole);
+    whole.leave();
+    assert!(number(&stats, "context:") > 2000, "{stats}");
+
+    let mut first = open("kept.smolq");
+    begin(&mut first);
+    first.leave();
+    let mut second = open("kept.smolq");
+    let (again, restored) = go_on(&mut second);
+    second.leave();
+    assert_eq!(again, answer);
+    assert_eq!(
+        number(&restored, "tokens read,"),
+        number(&stats, "tokens read,")
+    );
+    assert!(number(&restored, "last prompt:") < 40, "{restored}");
+    assert!(number(&restored, "tokens read,") > 2000, "{restored}");
 }

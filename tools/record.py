@@ -22,8 +22,8 @@ from PIL import Image, ImageDraw, ImageFont
 COLUMNS, ROWS = 80, 26
 COLOURS = {"default": "#d8dee9", "faint": "#7b8494", "red": "#e06c75", "green": "#98c379", "cyan": "#56b6c2", "brown": "#e5c07b"}
 BACKGROUND = "#20242c"
-WEATHER = [{"name": "get_weather", "description": "Get the weather of a city", "command": ["printf", '{"weather": "21 degrees"}%.0s', "{city}"],
-            "stdin": "none", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}]
+WEATHER = [{"name": "get_weather", "description": "Get the weather of a city", "command": ["./weather", "{city}"], "stdin": "none",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}]
 # What is waited for, and what is typed then.
 SCRIPT = [(">>> ", "What is 23 + 45?\r"), ("68.", ""), (">>> ", "What is the weather in Lisbon?\r"), ("[s]top: ", "y"), (">>> ", "/stats\r"),
           ("ended by", ""), (">>> ", "\x04")]
@@ -42,6 +42,9 @@ def record(program, folder):
     """What the terminal showed, with times in seconds, and the screen before the program left."""
     tools = Path(folder) / "tools.json"
     tools.write_text(json.dumps(WEATHER))
+    program_of_tool = Path(folder) / "weather"
+    program_of_tool.write_text('#!/bin/sh\necho \'{"weather": "21 degrees"}\'\n')
+    program_of_tool.chmod(0o755)
     child, terminal = pty.fork()
     if child == 0:
         os.environ.update(TERM="xterm-256color", XDG_STATE_HOME=folder)
