@@ -19,17 +19,21 @@ use std::time::{Duration, Instant};
 struct Words {
     tokenizer: Tokenizer,
     vocabulary: Vocabulary,
-    closing: Vec<bool>,
+    closing: Vec<f32>,
 }
 
 impl Words {
     fn of(gguf: &Gguf) -> Words {
         let tokenizer = Tokenizer::from_metadata(gguf.metadata(), false).unwrap();
-        // The sign of mail addresses is not about an end, but few tokens have it.
+        // The sign of mail addresses is not about an end, but few tokens have it. A quote ends a text, in which a brace ends nothing.
         let closes = |id: u32| {
             let piece = tokenizer.piece(id);
-            tokenizer.is_eog(id)
-                || (!piece.is_empty() && piece.iter().all(|b| b"\"}]@".contains(b)))
+            match piece {
+                b"\"" => 2.0,
+                _ if tokenizer.is_eog(id) => 1.0,
+                [_, ..] if piece.iter().all(|b| b"\"}]@".contains(b)) => 1.0,
+                _ => 0.0,
+            }
         };
         Words {
             vocabulary: Vocabulary::new(&tokenizer).unwrap(),
@@ -71,11 +75,7 @@ impl Words {
             });
             let mut scores = logits(&ids);
             for (score, closes) in scores.iter_mut().zip(&self.closing) {
-                *score += if *closes {
-                    4.0 + 0.1 * step as f32
-                } else {
-                    0.0
-                };
+                *score += closes * (4.0 + 0.1 * step as f32);
             }
             let id = sampler.sample_among(&scores, allowed).unwrap();
             // Ends are among what is allowed exactly where the answer is complete.

@@ -404,6 +404,6 @@ fn a_kept_chat_goes_on_as_if_it_had_never_ended() {
         number(&restored, "tokens read,"),
         number(&stats, "tokens read,")
     );
-    assert!(number(&restored, "last prompt:") < 40, "{restored}");
+    assert!(number(&restored, "last prompt:") < 60, "{restored}");
     assert!(number(&restored, "tokens read,") > 2000, "{restored}");
 }

@@ -250,6 +250,12 @@ fn answers_held_out_prompts(path: &Path) {
         let (prompt, reply) = answerer.answer(case, think);
         let (thought, answer) = split(&prompt, &reply);
         let right = passes(case, &answer, &file["markers"]);
+        if !right {
+            println!(
+                "{}: {} was wanted, not {answer}",
+                case["skill"], case["expected"]
+            );
+        }
         let respected = if think {
             !thought.is_empty()
         } else {

@@ -254,10 +254,13 @@ impl Tokens {
             .map(|id| {
                 let piece = tokenizer.piece(id);
                 let is_end = tokenizer.is_eog(id);
-                let is_text = matches!(
-                    tokenizer.kind(id),
-                    Some(TokenKind::Normal | TokenKind::UserDefined | TokenKind::Byte)
-                ) && piece.len() <= MAX_PIECE
+                // `<think>`, `<tool_call>`: text to the tokenizer, but what comes after it in a string would be no string to the model.
+                let is_tag = piece.len() > 2 && piece.starts_with(b"<") && piece.ends_with(b">");
+                let is_text = match tokenizer.kind(id) {
+                    Some(TokenKind::Normal | TokenKind::Byte) => true,
+                    Some(TokenKind::UserDefined) => !is_tag,
+                    _ => false,
+                } && piece.len() <= MAX_PIECE
                     // The byte that marks control tokens; no text has it.
                     && !piece.contains(&TokTrie::SPECIAL_TOKEN_MARKER);
                 if is_text && !is_end && !piece.is_empty() {
