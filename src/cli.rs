@@ -6,6 +6,7 @@ mod chat;
 mod cpu;
 mod inspect;
 mod interrupt;
+mod lines;
 mod load;
 mod logits;
 mod memory;

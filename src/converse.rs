@@ -161,7 +161,14 @@ pub struct Engine {
     tokenizer: Tokenizer,
     /// Built where a grammar needs it.
     vocabulary: OnceCell<Vocabulary>,
+    /// Whether the last chat was to think.
+    think: Option<Option<bool>>,
+    /// What had been read when that was last changed, as [`Session::write_state`] wrote it, and the mode it was read in.
+    aside: Option<(Option<bool>, Vec<u8>)>,
 }
+
+/// What is read in the other mode is kept up to this size, in bytes.
+const MOST_ASIDE: u64 = 512 << 20;
 
 impl Engine {
     /// A model at work.
@@ -171,6 +178,8 @@ impl Engine {
             speculator,
             tokenizer,
             vocabulary: OnceCell::new(),
+            think: None,
+            aside: None,
         }
     }
 
@@ -189,6 +198,25 @@ impl Engine {
         }
         let vocabulary = Vocabulary::new(&self.tokenizer)?;
         Ok(self.vocabulary.get_or_init(|| vocabulary))
+    }
+
+    /// Whether a model thinks stands at the beginning of its prompt, so nothing that was read in one mode serves in the other. What was read
+    /// is put aside when the mode changes, and taken up again when it changes back.
+    fn change_mode(&mut self, think: Option<bool>) -> Result<()> {
+        let before = self.think.replace(think);
+        let Some(before) = before.filter(|before| *before != think) else {
+            return Ok(());
+        };
+        let mut read = Vec::new();
+        if self.session.state_bytes() <= MOST_ASIDE {
+            self.session.write_state(&mut read)?;
+        }
+        match self.aside.replace((before, read)) {
+            Some((mode, state)) if mode == think && !state.is_empty() => {
+                self.session.read_state(&mut state.as_slice())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Continues a text, without chat.
@@ -300,6 +328,7 @@ impl Engine {
         front: &mut dyn Front,
     ) -> Result<(Outcome, Vec<std::result::Result<Call, String>>)> {
         let prompt = chat.prompt()?;
+        self.change_mode(chat.think)?;
         let tools: &[Json] = match rules.tool_choice {
             ToolChoice::None => &[],
             _ => &chat.tools,
@@ -312,6 +341,7 @@ impl Engine {
             speculator,
             tokenizer,
             vocabulary,
+            ..
         } = self;
         let request = Request {
             prompt: encode_after(tokenizer, session.tokens(), &prompt)?,

@@ -347,6 +347,27 @@ fn a_second_turn_reads_its_new_tokens_only() {
     }
 }
 
+#[test]
+fn what_was_read_in_the_other_mode_is_kept() {
+    let mut t = chat("modes", &["--think", "on"]);
+    t.say("What is 23 + 45?");
+    t.answer();
+    t.say("/stats");
+    let used = number(&t.answer(), "context:");
+    t.say("/think off");
+    t.answer();
+    t.say("What is 31 + 46?");
+    assert!(t.answer().contains("77"));
+    t.say("/think on");
+    t.answer();
+    t.say("What is 12 + 11?");
+    assert!(t.answer().contains("23"));
+    t.say("/stats");
+    let stats = t.answer();
+    assert_eq!(number(&stats, "tokens read,"), used, "{stats}");
+    t.leave();
+}
+
 /// The number that follows some words.
 fn number(text: &str, before: &str) -> usize {
     let rest = text.split_once(before).unwrap().1.trim_start();

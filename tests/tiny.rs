@@ -417,3 +417,94 @@ fn without_any_argument_a_piped_message_is_answered() {
     let output = child.wait_with_output().unwrap();
     assert!(stdout(&output).contains("68"), "{}", stdout(&output));
 }
+
+/// A turn of the built-in model without a terminal.
+fn turn(flags: &[&str]) -> std::process::Output {
+    let mut command = smolq();
+    command.args(["run", "tiny", "--temp", "0"]).args(flags);
+    command.output().unwrap()
+}
+
+#[test]
+fn events_are_json_lines() {
+    let output = turn(&["--json", "--think", "on", "-p", "What is 23 + 45?"]);
+    let text = stdout(&output);
+    let events: Vec<Json> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let all = |kind: &str| -> String {
+        let parts = events.iter().filter(|event| event["event"] == kind);
+        parts.map(|event| event["text"].as_str().unwrap()).collect()
+    };
+    assert!(all("thought").contains("3 + 5 = 8"), "{text}");
+    assert_eq!(all("answer"), "23 + 45 = 68.");
+    let done = events.last().unwrap();
+    assert_eq!(
+        (&done["event"], &done["reason"]),
+        (&Json::from("done"), &Json::from("end"))
+    );
+    assert_eq!(done["cached_tokens"], 0);
+}
+
+#[test]
+fn where_nobody_can_be_asked_tools_need_leave_beforehand() {
+    let folder = std::env::temp_dir().join(format!("smolq-tiny-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("tools.json");
+    let tools = serde_json::json!([{"name": "get_weather", "description": "Get the weather of a city", "command": ["printf", "{\"weather\": \"21 degrees\"}%.0s", "{city}"],
+        "stdin": "none", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}]);
+    std::fs::write(&file, tools.to_string()).unwrap();
+    let ask = |more: &[&str]| {
+        let flags = [
+            "--think",
+            "off",
+            "--tools",
+            file.to_str().unwrap(),
+            "-p",
+            "What is the weather in Lisbon?",
+        ];
+        turn(&[&flags[..], more].concat())
+    };
+    let output = ask(&["--yes"]);
+    assert_eq!(stdout(&output), "The weather in Lisbon is 21 degrees.\n");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        errors.contains("-> get_weather {\"city\":\"Lisbon\"}"),
+        "{errors}"
+    );
+    let output = ask(&[]);
+    stdout(&output);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        errors.contains("--yes") && errors.contains("does not allow"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn what_a_chat_cannot_do_is_said_in_one_line() {
+    for (flags, parts) in [
+        (
+            &["--session", "/no/such/folder/chat.smolq"][..],
+            &["--session", "/no/such/folder"][..],
+        ),
+        (&["--format", "{\"type\":"], &["--format", "line 1"]),
+        (&["--format", "{\"enum\": []}"], &["json schema"]),
+        (&["--regex", "(("], &["regex"]),
+        (&["--tool-choice", "required"], &["tool choice"]),
+        (&["--tools", "/no/such.json"], &["/no/such.json"]),
+        (&["--chat-template", "nope"], &["nope", "smollm3"]),
+    ] {
+        let output = turn(&[flags, &["-p", "Hello"]].concat());
+        assert_eq!(output.status.code(), Some(1), "{flags:?}");
+        assert!(output.stdout.is_empty(), "{flags:?}");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        // The first line says which model it is.
+        let error = errors.lines().nth(1).unwrap();
+        assert_eq!(errors.lines().count(), 2, "{errors}");
+        for part in parts {
+            assert!(error.contains(part), "{error:?} lacks {part:?}");
+        }
+    }
+}

@@ -75,6 +75,7 @@ pub(super) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Chat with a model, or let it continue a text.
+    #[command(visible_alias = "chat")]
     Run(Box<RunArgs>),
     /// Write the logits of given tokens to a .npy file.
     Logits(LogitsArgs),

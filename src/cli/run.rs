@@ -3,6 +3,7 @@
 use super::args::RunArgs;
 use super::chat::{self, Talk};
 use super::interrupt::{self, INTERRUPTED};
+use super::lines;
 use super::load::{self, DEFAULT_CTX};
 use super::{memory, note, stdout_error};
 use crate::constrain::Constraint;
@@ -14,7 +15,7 @@ use crate::sample::SampleOptions;
 use crate::speculate::{DraftModel, Speculator};
 use crate::tokenizer::{EncodeOptions, Tokenizer};
 use crate::{catalogue, embedded};
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -156,34 +157,19 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// Continues one text a line, for a person.
     fn lines(&mut self) -> Result<()> {
-        note("Type a text to continue; /bye or Ctrl-D ends.");
-        let mut lines = std::io::stdin().lock().lines();
-        loop {
-            drop(write!(std::io::stderr(), ">>> "));
-            let Some(line) = lines.next() else {
-                return Ok(());
-            };
-            let line = line.map_err(|source| Error::Io {
-                path: "standard input".into(),
-                source,
-            })?;
+        lines::each("Type a text to continue; /bye or Ctrl-D ends.", |line| {
             if matches!(line.trim(), "/bye" | "/exit") {
-                return Ok(());
-            }
-            if line.is_empty() {
-                continue;
+                return Ok(false);
             }
             INTERRUPTED.store(false, Ordering::Relaxed);
-            match self.continue_text(&line) {
+            match self.continue_text(line) {
                 Err(error @ (Error::Context { .. } | Error::Request { .. })) => {
                     note(&format!("smolq: error: {error}"));
                 }
                 other => other?,
             }
-            if self.args.single_turn {
-                return Ok(());
-            }
-        }
+            Ok(!self.args.single_turn)
+        })
     }
 
     /// Continues a text on stdout, with a bar while a long one is read.

@@ -176,8 +176,19 @@ impl<'a> Talk<'a> {
             last: None,
             forgetful: false,
         };
-        if let Some(path) = talk.file.clone().filter(|path| path.exists()) {
-            talk.load(&path)?;
+        if let Some(path) = talk.file.clone() {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            if path.exists() {
+                talk.load(&path)?;
+            } else if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+                // Said before a long chat, not after it.
+                return Err(Error::Request {
+                    field: "--session",
+                    why: format!("there is no folder {}", folder.display()),
+                });
+            }
         }
         if let Some(text) = system {
             talk.chat.set_system(&text);
@@ -238,8 +249,13 @@ impl<'a> Talk<'a> {
                 turn.steps.len()
             ));
         }
+        let (used, all) = (self.engine.session.pos(), self.engine.session.n_ctx());
         if turn.reason() == StopReason::ContextFull {
             note(&self.full());
+        } else if 4 * used >= 3 * all && !self.screen.options.json {
+            note(&format!(
+                "smolq: {used} of the context's {all} tokens are used"
+            ));
         }
         if self.verbose || turn.reason() == StopReason::Cancelled {
             report(&total, self.load_time);

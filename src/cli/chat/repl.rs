@@ -2,6 +2,7 @@
 
 use super::Talk;
 use super::command::{self, After, COMMANDS};
+use crate::cli::lines::{self, PROMPT};
 use crate::cli::note;
 use crate::error::{Error, Result};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
@@ -12,10 +13,8 @@ use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 use std::borrow::Cow;
-use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
-const PROMPT: &str = ">>> ";
 const MORE: &str = "... ";
 const QUOTES: &str = "\"\"\"";
 /// Lines that are remembered from one time to the next.
@@ -236,24 +235,10 @@ fn message(editor: &mut Editor<Completion, DefaultHistory>) -> rustyline::Result
 
 /// Talks line by line, where lines cannot be edited or the answers do not go to a terminal.
 pub(super) fn run_plain(talk: &mut Talk<'_>) -> Result<()> {
-    note("Type a message; /bye or Ctrl-D ends, /? helps.");
-    let mut lines = std::io::stdin().lock().lines();
-    loop {
-        drop(write!(std::io::stderr(), "{PROMPT}"));
-        let Some(line) = lines.next() else {
-            return Ok(());
-        };
-        let line = line.map_err(|source| Error::Io {
-            path: "standard input".into(),
-            source,
-        })?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        if !answer(talk, &line)? || talk.args.single_turn {
-            return Ok(());
-        }
-    }
+    let single = talk.args.single_turn;
+    lines::each("Type a message; /bye or Ctrl-D ends, /? helps.", |line| {
+        Ok(answer(talk, line)? && !single)
+    })
 }
 
 /// Answers a message or runs a command; `false` if the person leaves. What is wrong with one message ends nothing.
