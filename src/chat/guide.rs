@@ -145,6 +145,8 @@ pub struct ReplyGuide<'a> {
     thinkable: bool,
     /// The answer's grammar, until something else than a thought begins.
     begun: Option<Box<Constraint>>,
+    /// The constraint of the first call, which showed that the schemas are sound.
+    next_call: Option<Box<Constraint>>,
     /// Blanks since the thought.
     blanks: usize,
     calls: usize,
@@ -209,6 +211,7 @@ impl<'a> ReplyGuide<'a> {
             text: Vec::new(),
             opening: Vec::new(),
             begun: None,
+            next_call: None,
             blanks: MOST_BLANKS,
             calls: 0,
             forced: VecDeque::new(),
@@ -216,7 +219,7 @@ impl<'a> ReplyGuide<'a> {
         };
         // Unsound schemas are told before anything is read.
         if !guide.tools.is_empty() {
-            guide.call_constraint()?;
+            guide.next_call = guide.call_constraint()?;
         }
         if let (Some(grammar), Some(vocabulary)) = (&rules.grammar, vocabulary) {
             guide.begun = Some(Box::new(Constraint::new(vocabulary, grammar)?));
@@ -228,7 +231,10 @@ impl<'a> ReplyGuide<'a> {
         Ok(guide)
     }
 
-    fn call_constraint(&self) -> Result<Option<Box<Constraint>>> {
+    fn call_constraint(&mut self) -> Result<Option<Box<Constraint>>> {
+        if let Some(ready) = self.next_call.take() {
+            return Ok(Some(ready));
+        }
         let Some(vocabulary) = self
             .vocabulary
             .filter(|_| self.dialect.form != CallForm::Python)

@@ -69,12 +69,7 @@ impl Screen {
 
     /// Before a turn.
     pub(super) fn begin(&mut self) {
-        let width = usize::from(Term::stdout().size().1).max(1);
-        let wrapped = self.terminal && self.options.word_wrap;
-        self.wrap = Wrap::new(
-            wrapped.then_some(width),
-            self.terminal && console::colors_enabled(),
-        );
+        self.wrap = self.new_wrap();
         self.thinking = false;
         self.answering = false;
         self.keys = Keys::watch();
@@ -154,16 +149,20 @@ impl Screen {
         if self.answering && self.wrap.in_line() && self.terminal {
             let rest = self.wrap.finish();
             self.print(&format!("{rest}\n"))?;
-            self.begin_line();
+            self.wrap = self.new_wrap();
         }
         note(text);
         Ok(())
     }
 
-    fn begin_line(&mut self) {
-        let keys = self.keys.take();
-        self.begin();
-        self.keys = self.keys.take().or(keys);
+    /// What breaks lines from the beginning of one on.
+    fn new_wrap(&self) -> Wrap {
+        let width = usize::from(Term::stdout().size().1).max(1);
+        let wrapped = self.terminal && self.options.word_wrap;
+        Wrap::new(
+            wrapped.then_some(width),
+            self.terminal && console::colors_enabled(),
+        )
     }
 
     fn reply(&mut self, event: ReplyEvent) -> Result<()> {
