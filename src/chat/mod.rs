@@ -102,11 +102,6 @@ impl Chat {
         self.messages.truncate(n);
     }
 
-    /// Takes the last message back.
-    pub fn pop(&mut self) -> Option<Json> {
-        self.messages.pop()
-    }
-
     /// The system message, if the conversation begins with one.
     pub fn system(&self) -> Option<&str> {
         let first = self
