@@ -417,7 +417,7 @@ fn permitted(
     };
     if let (Some(tool), Some(arguments)) = (toolbox.get(&call.name), call.arguments.as_object()) {
         let preview = tool.preview(arguments);
-        match front.permit(call, &preview, tool.harmless())? {
+        match front.permit(call, &preview, tool.declaration().harmless)? {
             Permission::Granted => {}
             Permission::Refused => {
                 return Ok(failed(

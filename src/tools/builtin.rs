@@ -2,7 +2,7 @@
 
 use super::folder::{Folder, ListFiles, ReadFile};
 use super::process::{self, End, Limits};
-use super::{Tool, ToolResult, brief, calculator, one_line, text};
+use super::{Declaration, Tool, ToolResult, brief, calculator, one_line, text};
 use crate::error::Result;
 use jiff::ZonedDateTime;
 use serde_json::{Map, Value as Json, json};
@@ -44,34 +44,27 @@ pub(super) fn by_name(spec: &str, folder: Option<&Path>) -> Result<Option<Vec<Bo
 
 /// `get_time`.
 struct Clock {
-    parameters: Json,
+    declaration: Declaration,
 }
 
 impl Clock {
     fn new() -> Clock {
         Clock {
-            parameters: json!({"type": "object", "properties": {
+            declaration: Declaration::new(
+                "get_time",
+                "Get the current date, time and weekday",
+                json!({"type": "object", "properties": {
                 "zone": {"type": "string", "description": "An IANA time zone such as Europe/Berlin; without it, the user's own"},
             }, "additionalProperties": false}),
+                true,
+            ),
         }
     }
 }
 
 impl Tool for Clock {
-    fn name(&self) -> &str {
-        "get_time"
-    }
-
-    fn description(&self) -> &str {
-        "Get the current date, time and weekday"
-    }
-
-    fn parameters(&self) -> &Json {
-        &self.parameters
-    }
-
-    fn harmless(&self) -> bool {
-        true
+    fn declaration(&self) -> &Declaration {
+        &self.declaration
     }
 
     fn call(&mut self, arguments: &Map<String, Json>, _: &AtomicBool) -> ToolResult {
@@ -105,34 +98,27 @@ impl Tool for Clock {
 
 /// `calculator`.
 struct Calculator {
-    parameters: Json,
+    declaration: Declaration,
 }
 
 impl Calculator {
     fn new() -> Calculator {
         Calculator {
-            parameters: json!({"type": "object", "properties": {
+            declaration: Declaration::new(
+                "calculator",
+                "Calculate the value of an expression",
+                json!({"type": "object", "properties": {
                 "expression": {"type": "string", "description": "Such as (2 + 3) * sqrt(16) / 7. Known are + - * / % ^, sqrt, abs, round(x, decimals), min, max, sin, cos (radians), ln, log (base 10, or log(x, base)), exp, pi and e"},
             }, "required": ["expression"], "additionalProperties": false}),
+                true,
+            ),
         }
     }
 }
 
 impl Tool for Calculator {
-    fn name(&self) -> &str {
-        "calculator"
-    }
-
-    fn description(&self) -> &str {
-        "Calculate the value of an expression"
-    }
-
-    fn parameters(&self) -> &Json {
-        &self.parameters
-    }
-
-    fn harmless(&self) -> bool {
-        true
+    fn declaration(&self) -> &Declaration {
+        &self.declaration
     }
 
     fn preview(&self, arguments: &Map<String, Json>) -> String {
@@ -154,7 +140,7 @@ impl Tool for Calculator {
 struct Shell {
     folder: Option<PathBuf>,
     limits: Limits,
-    parameters: Json,
+    declaration: Declaration,
 }
 
 impl Shell {
@@ -166,28 +152,21 @@ impl Shell {
                 timeout: Duration::from_secs(60),
                 max_output: 32 << 10,
             },
-            parameters: json!({"type": "object", "properties": {
+            declaration: Declaration::new(
+                "shell",
+                "Run a shell command on the user's machine and get what it prints",
+                json!({"type": "object", "properties": {
                 "command": {"type": "string", "description": "What sh -c runs"},
             }, "required": ["command"], "additionalProperties": false}),
+                false,
+            ),
         }
     }
 }
 
 impl Tool for Shell {
-    fn name(&self) -> &str {
-        "shell"
-    }
-
-    fn description(&self) -> &str {
-        "Run a shell command on the user's machine and get what it prints"
-    }
-
-    fn parameters(&self) -> &Json {
-        &self.parameters
-    }
-
-    fn harmless(&self) -> bool {
-        false
+    fn declaration(&self) -> &Declaration {
+        &self.declaration
     }
 
     /// All of the command: what is left out could be what matters.

@@ -9,7 +9,7 @@
 //! ```
 
 use super::process::{self, End, Limits};
-use super::{Tool, ToolResult, mistake, one_line, sound_name};
+use super::{Declaration, Tool, ToolResult, mistake, one_line, sound_name};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value as Json, json};
 use std::fs::{self, File};
@@ -271,9 +271,12 @@ impl Reader<'_> {
             "name, description, parameters, command, stdin, timeout, max_output, harmless, cwd and env",
         )?;
         Ok(CommandTool {
-            name,
-            description,
-            parameters,
+            declaration: Declaration {
+                name,
+                description,
+                parameters,
+                harmless,
+            },
             program,
             patterns,
             stdin,
@@ -281,7 +284,6 @@ impl Reader<'_> {
                 timeout,
                 max_output,
             },
-            harmless,
         })
     }
 
@@ -471,15 +473,12 @@ fn pattern(element: &str, known: &Map<String, Json>) -> std::result::Result<Vec<
 /// A command that a file describes.
 #[derive(Debug)]
 pub(super) struct CommandTool {
-    name: String,
-    description: String,
-    parameters: Json,
+    declaration: Declaration,
     program: Program,
     /// The arguments.
     patterns: Vec<Vec<Piece>>,
     stdin: bool,
     limits: Limits,
-    harmless: bool,
 }
 
 impl CommandTool {
@@ -500,25 +499,13 @@ impl CommandTool {
 }
 
 impl Tool for CommandTool {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn description(&self) -> &str {
-        &self.description
-    }
-
-    fn parameters(&self) -> &Json {
-        &self.parameters
-    }
-
-    fn harmless(&self) -> bool {
-        self.harmless
+    fn declaration(&self) -> &Declaration {
+        &self.declaration
     }
 
     /// All that is run, quoted as a shell would want it.
     fn preview(&self, arguments: &Map<String, Json>) -> String {
-        let mut line = format!("{}: {}", self.name, quoted(&self.program.name));
+        let mut line = format!("{}: {}", self.declaration.name, quoted(&self.program.name));
         for arg in self.args(arguments) {
             line.push(' ');
             line += &quoted(&arg);
@@ -533,7 +520,7 @@ impl Tool for CommandTool {
     }
 
     fn call(&mut self, arguments: &Map<String, Json>, cancel: &AtomicBool) -> ToolResult {
-        let name = &self.name;
+        let name = &self.declaration.name;
         let mut command = self.program.command();
         command.args(self.args(arguments));
         let mut input = Vec::new();
@@ -577,7 +564,7 @@ mod tests {
     use super::*;
 
     fn fits(tool: &CommandTool, arguments: &Json) -> Map<String, Json> {
-        crate::tools::schema::fit(&tool.parameters, arguments).unwrap()
+        crate::tools::schema::fit(&tool.declaration.parameters, arguments).unwrap()
     }
 
     fn tool(command: Json) -> Result<CommandTool> {

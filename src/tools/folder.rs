@@ -1,6 +1,6 @@
 //! Reading below one folder, and nowhere else.
 
-use super::{Tool, ToolResult, one_line, text};
+use super::{Declaration, Tool, ToolResult, one_line, text};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value as Json, json};
 use std::fs::{self, File, OpenOptions};
@@ -91,35 +91,28 @@ fn open(path: &Path) -> std::io::Result<Option<File>> {
 /// `list_files`.
 pub(super) struct ListFiles {
     folder: Folder,
-    parameters: Json,
+    declaration: Declaration,
 }
 
 impl ListFiles {
     pub(super) fn new(folder: Folder) -> ListFiles {
         ListFiles {
             folder,
-            parameters: json!({"type": "object", "properties": {
+            declaration: Declaration::new(
+                "list_files",
+                "List the files in the folder that the user shares, with their sizes",
+                json!({"type": "object", "properties": {
                 "path": {"type": "string", "description": "A folder in the shared one; without it, the shared folder itself"},
             }, "additionalProperties": false}),
+                true,
+            ),
         }
     }
 }
 
 impl Tool for ListFiles {
-    fn name(&self) -> &str {
-        "list_files"
-    }
-
-    fn description(&self) -> &str {
-        "List the files in the folder that the user shares, with their sizes"
-    }
-
-    fn parameters(&self) -> &Json {
-        &self.parameters
-    }
-
-    fn harmless(&self) -> bool {
-        true
+    fn declaration(&self) -> &Declaration {
+        &self.declaration
     }
 
     fn preview(&self, arguments: &Map<String, Json>) -> String {
@@ -174,18 +167,23 @@ impl Tool for ListFiles {
 /// `read_file`.
 pub(super) struct ReadFile {
     folder: Folder,
-    parameters: Json,
+    declaration: Declaration,
 }
 
 impl ReadFile {
     pub(super) fn new(folder: Folder) -> ReadFile {
         ReadFile {
             folder,
-            parameters: json!({"type": "object", "properties": {
+            declaration: Declaration::new(
+                "read_file",
+                "Read a text file in the folder that the user shares",
+                json!({"type": "object", "properties": {
                 "path": {"type": "string", "description": "The file, as list_files names it"},
                 "offset": {"type": "integer", "description": "The first line to read, counted from 1"},
                 "lines": {"type": "integer", "description": "How many lines to read"},
             }, "required": ["path"], "additionalProperties": false}),
+                true,
+            ),
         }
     }
 
@@ -284,20 +282,8 @@ impl ReadFile {
 }
 
 impl Tool for ReadFile {
-    fn name(&self) -> &str {
-        "read_file"
-    }
-
-    fn description(&self) -> &str {
-        "Read a text file in the folder that the user shares"
-    }
-
-    fn parameters(&self) -> &Json {
-        &self.parameters
-    }
-
-    fn harmless(&self) -> bool {
-        true
+    fn declaration(&self) -> &Declaration {
+        &self.declaration
     }
 
     fn preview(&self, arguments: &Map<String, Json>) -> String {

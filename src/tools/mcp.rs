@@ -5,7 +5,7 @@
 
 use super::command::Server;
 use super::process::{self, Group, Head, POLL, Tail};
-use super::{MAX_NAME, Tool, ToolResult, mistake, one_line};
+use super::{Declaration, MAX_NAME, Tool, ToolResult, mistake, one_line};
 use crate::error::Result;
 use rmcp::RoleClient;
 use rmcp::model::{
@@ -64,10 +64,14 @@ pub(super) fn start(servers: Vec<Server>) -> Result<Vec<McpTool>> {
         let handle = Arc::new(handle);
         for tool in listed {
             tools.push(McpTool {
-                name: sound(&tool.name),
+                declaration: Declaration {
+                    name: sound(&tool.name),
+                    description: tool.description.unwrap_or_default().into_owned(),
+                    parameters: Json::Object(Arc::unwrap_or_clone(tool.input_schema)),
+                    // What a server says of its tools is only its word.
+                    harmless: false,
+                },
                 remote: tool.name.into_owned(),
-                description: tool.description.unwrap_or_default().into_owned(),
-                parameters: Json::Object(Arc::unwrap_or_clone(tool.input_schema)),
                 server: handle.clone(),
             });
         }
@@ -116,37 +120,22 @@ struct Call {
 
 /// A tool of a server.
 pub(super) struct McpTool {
-    name: String,
+    declaration: Declaration,
     /// What the server calls it.
     remote: String,
-    description: String,
-    parameters: Json,
     server: Arc<Handle>,
 }
 
 impl McpTool {
     /// Puts the server's name in front.
     pub(super) fn prefix(&mut self) {
-        self.name = sound(&format!("{}_{}", self.server.name, self.remote));
+        self.declaration.name = sound(&format!("{}_{}", self.server.name, self.remote));
     }
 }
 
 impl Tool for McpTool {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn description(&self) -> &str {
-        &self.description
-    }
-
-    fn parameters(&self) -> &Json {
-        &self.parameters
-    }
-
-    /// What a server says of its tools is only its word.
-    fn harmless(&self) -> bool {
-        false
+    fn declaration(&self) -> &Declaration {
+        &self.declaration
     }
 
     fn call(&mut self, arguments: &Map<String, Json>, cancel: &AtomicBool) -> ToolResult {
@@ -174,7 +163,7 @@ impl Tool for McpTool {
                 Ok(result) => return result,
                 Err(RecvTimeoutError::Disconnected) => return gone(),
                 Err(RecvTimeoutError::Timeout) if cancel.load(Ordering::Relaxed) => {
-                    return ToolResult::failed(format!("{} was cancelled.", self.name));
+                    return ToolResult::failed(format!("{} was cancelled.", self.declaration.name));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }

@@ -1,7 +1,7 @@
 //! What a model may call: tools built in, commands that a file describes, and the tools of MCP servers.
 //!
 //! A [`Toolbox`] holds them by name and runs what a model asks for. A call that fails is a text for the model, which may try again; only what
-//! a person set up wrongly is an [`Error`]. Nothing here asks for permission: [`Tool::harmless`] and [`Tool::preview`] are for those
+//! a person set up wrongly is an [`Error`]. Nothing here asks for permission: [`Declaration::harmless`] and [`Tool::preview`] are for those
 //! who do.
 
 mod builtin;
@@ -20,24 +20,49 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Something that a model may call.
 pub trait Tool: Send {
-    /// What the model calls it.
-    fn name(&self) -> &str;
-    /// What it is for, in a sentence for the model.
-    fn description(&self) -> &str;
-    /// JSON schema of the arguments (type object).
-    fn parameters(&self) -> &Json;
-    /// Whether a call changes nothing and reveals nothing beyond what the user named, so that asking first would only be a nuisance.
-    fn harmless(&self) -> bool;
+    /// What is known of it before it is called.
+    fn declaration(&self) -> &Declaration;
     /// What a call would do, in one line for a person who is asked: `shell: ls -l`.
     fn preview(&self, arguments: &Map<String, Json>) -> String {
         let shown: Vec<_> = arguments
             .iter()
             .map(|(name, value)| format!("{}: {}", one_line(name), brief(value)))
             .collect();
-        format!("{}({})", self.name(), shown.join(", "))
+        format!("{}({})", self.declaration().name, shown.join(", "))
     }
     /// Runs it. Failures are texts for the model, not errors of the program. `cancel` ends it early.
     fn call(&mut self, arguments: &Map<String, Json>, cancel: &AtomicBool) -> ToolResult;
+}
+
+/// What is known of a tool before it is called.
+#[derive(Clone, Debug)]
+pub struct Declaration {
+    /// What the model calls it.
+    pub name: String,
+    /// What it is for, in a sentence for the model.
+    pub description: String,
+    /// JSON schema of the arguments (type object).
+    pub parameters: Json,
+    /// Whether a call changes nothing and reveals nothing beyond what the user named, so that asking first would only be a nuisance.
+    pub harmless: bool,
+}
+
+impl Declaration {
+    fn new(name: &str, description: &str, parameters: Json, harmless: bool) -> Declaration {
+        Declaration {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            parameters,
+            harmless,
+        }
+    }
+
+    /// As chat APIs have it.
+    fn to_json(&self) -> Json {
+        json!({"type": "function", "function": {
+            "name": self.name, "description": self.description, "parameters": self.parameters,
+        }})
+    }
 }
 
 /// What a call gave.
@@ -94,7 +119,7 @@ impl Toolbox {
     /// # Errors
     /// If its name is taken, or not 1 to 64 letters, digits, `_`, `-` and `.`, as chat APIs want it.
     pub fn add(&mut self, tool: Box<dyn Tool>) -> Result<()> {
-        let name = tool.name();
+        let name = tool.declaration().name.as_str();
         if !sound_name(name) {
             return Err(mistake(format!(
                 "a tool is called \"{}\": names are 1 to {MAX_NAME} letters, digits, \"_\", \"-\" and \".\"",
@@ -117,12 +142,12 @@ impl Toolbox {
 
     /// The tools' names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tools.iter().map(|tool| tool.name())
+        self.iter().map(|tool| tool.declaration().name.as_str())
     }
 
     /// The tool of a name.
     pub fn get(&self, name: &str) -> Option<&dyn Tool> {
-        self.iter().find(|tool| tool.name() == name)
+        self.iter().find(|tool| tool.declaration().name == name)
     }
 
     /// The tools, in the order they were added.
@@ -133,13 +158,7 @@ impl Toolbox {
     /// The tools as chat APIs have them.
     pub fn declarations(&self) -> Vec<Json> {
         self.iter()
-            .map(|tool| {
-                json!({"type": "function", "function": {
-                    "name": tool.name(),
-                    "description": tool.description(),
-                    "parameters": tool.parameters(),
-                }})
-            })
+            .map(|tool| tool.declaration().to_json())
             .collect()
     }
 
@@ -161,7 +180,7 @@ impl Toolbox {
                 names.join(", ")
             ));
         };
-        schema::fit(tool.parameters(), arguments)
+        schema::fit(&tool.declaration().parameters, arguments)
             .map_err(|why| format!("The arguments of {name} do not fit: {why}."))
     }
 
@@ -174,7 +193,11 @@ impl Toolbox {
         if cancel.load(Ordering::Relaxed) {
             return ToolResult::failed(format!("{name} was cancelled."));
         }
-        match self.tools.iter_mut().find(|tool| tool.name() == name) {
+        match self
+            .tools
+            .iter_mut()
+            .find(|tool| tool.declaration().name == name)
+        {
             Some(tool) => tool.call(&arguments, cancel),
             None => ToolResult::failed(format!("There is no tool \"{name}\".")),
         }
@@ -211,7 +234,7 @@ impl Toolbox {
 #[cfg(feature = "mcp")]
 fn add_servers(toolbox: &mut Toolbox, servers: Vec<command::Server>) -> Result<()> {
     for mut tool in mcp::start(servers)? {
-        if toolbox.get(tool.name()).is_some() {
+        if toolbox.get(&tool.declaration().name).is_some() {
             tool.prefix();
         }
         toolbox.add(Box::new(tool))?;

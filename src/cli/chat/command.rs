@@ -402,10 +402,7 @@ fn tools(talk: &Talk<'_>) {
         return note("There are no tools; --tools builtin, or --tools FILE.json, offers some.");
     }
     for tool in talk.toolbox.iter() {
-        note(&format!(
-            "  {}: {}",
-            tool.name(),
-            one_line(tool.description())
-        ));
+        let tool = tool.declaration();
+        note(&format!("  {}: {}", tool.name, one_line(&tool.description)));
     }
 }
