@@ -232,8 +232,20 @@ fn calls_are_written_as_models_learn_it() {
         r#"{"name": "weather", "arguments": {"city": 1}}"#,
         r#"{"name": "other", "arguments": {}}"#,
         r#"{"name": "on \"quotes\"", "arguments": {"x": "1"}}"#,
+        r#"{"name": "on \"quotes\"", "arguments": {"x": 1, "y": 1}}"#,
     ] {
         assert!(!is_call(text), "{text}");
+    }
+    // What is said of other parameters, or left to other schemas, stays as it is.
+    for schema in [
+        json!({"properties": {"x": {"type": "number"}}, "additionalProperties": true}),
+        json!({"properties": {"x": {"type": "number"}}, "patternProperties": {"^y": {}}}),
+        json!({"properties": {"x": {"type": "number"}}, "allOf": [{"properties": {"y": {}}}]}),
+        json!({"properties": {"x": {"type": "number"}}, "required": ["y"]}),
+    ] {
+        let grammar = calls(&[("f".to_owned(), schema)], "name", "arguments", "");
+        let text = r#"{"name": "f", "arguments": {"x": 1, "y": 1}}"#;
+        assert!(TINY.follow(&grammar, text).1, "{text}");
     }
     for seed in 0..25 {
         let answer = TINY.stroll(&grammar, seed);

@@ -54,7 +54,8 @@ pub enum Grammar {
 /// Tool calls: one JSON object `{"name": ..., "arguments": ...}` with these two keys, in this order and written just so. The name is
 /// one of the `tools`, the arguments are by that tool's schema; without one (null) they are any object.
 ///
-/// Schemas of tools are followed as far as they can be: keywords that a grammar cannot hold to are passed over. `end` must follow
+/// Schemas of tools are followed as far as they can be: keywords that a grammar cannot hold to are passed over. A schema that lists
+/// `properties` and is silent about others allows none. `end` must follow
 /// the object: tokens often hold the last braces and the line's end together, and a model that was trained on these
 /// would not know how to go on without them.
 pub fn calls(tools: &[(String, Value)], name_key: &str, arguments_key: &str, end: &str) -> Grammar {

@@ -106,6 +106,7 @@ impl Calls {
             }
             if let Value::Object(schema) = &mut arguments {
                 schema.entry("type").or_insert_with(|| json!("object"));
+                close_parameters(schema);
             }
             let mut properties = Map::new();
             properties.insert(self.name_key.clone(), json!({"const": name}));
@@ -118,6 +119,26 @@ impl Calls {
             }));
         }
         defs.close(json!({"anyOf": options}), true)
+    }
+}
+
+/// Leaves no parameters but those that are declared, where the schema does not say whether there are others.
+///
+/// JSON schema takes silence for consent; people who write `properties` for a tool mean all of them, and a small model that may
+/// write any name does. Silence stays consent where others are required, and where other schemas have a say in the object too: what
+/// they want would be shut out.
+fn close_parameters(schema: &mut Map<String, Value>) {
+    let Some(declared) = schema.get("properties") else {
+        return;
+    };
+    let required = schema.get("required").and_then(Value::as_array);
+    let mut required = required.into_iter().flatten().filter_map(Value::as_str);
+    let others = ["patternProperties", "allOf", "anyOf", "oneOf", "$ref"];
+    if required.all(|name| declared.get(name).is_some())
+        && !others.iter().any(|key| schema.contains_key(*key))
+    {
+        let open = schema.entry("additionalProperties");
+        open.or_insert(Value::Bool(false));
     }
 }
 
