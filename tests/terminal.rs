@@ -220,6 +220,20 @@ fn a_command_is_called_shown_asked_about_and_used() {
 }
 
 #[test]
+fn a_call_that_breaks_a_line_is_shown_on_its_own() {
+    let file = tools("thought", &weather(&["echo", "{city}", "12"], true));
+    let mut t = chat("thought", &["--think", "on", "--tools", &file]);
+    for _ in 0..2 {
+        t.say("What is the weather in Lisbon?");
+        let thought = t.wait_for("\n-> get_weather {\"city\":\"Lisbon\"}");
+        assert!(thought.contains("weather"), "{thought}");
+        assert!(t.answer().contains("<- Lisbon 12"));
+    }
+    // Keys are watched twice in such a turn: the terminal must still be as it was.
+    t.leave();
+}
+
+#[test]
 fn a_built_in_tool_is_called() {
     let mut t = chat(
         "builtin",

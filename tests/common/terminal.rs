@@ -139,6 +139,15 @@ impl Terminal {
             .collect()
     }
 
+    /// Whether the terminal shows what is typed and hands it over by lines, as it did at first. (Only Linux tells by the keyboard's end.)
+    fn is_in_order(&self) -> bool {
+        use rustix::termios::LocalModes;
+        let modes = rustix::termios::tcgetattr(&*self.keyboard)
+            .unwrap()
+            .local_modes;
+        !cfg!(target_os = "linux") || modes.contains(LocalModes::ECHO | LocalModes::ICANON)
+    }
+
     /// Leaves, and asserts that the program ends in order.
     pub(crate) fn leave(mut self) {
         self.press("\x04");
@@ -146,6 +155,7 @@ impl Terminal {
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 assert!(status.success(), "{status:?}");
+                assert!(self.is_in_order(), "the terminal is not as it was");
                 return;
             }
             assert!(start.elapsed() < PATIENCE, "the program does not end");
