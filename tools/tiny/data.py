@@ -22,14 +22,16 @@ class Phase:
     longest: int  # tokens of a document
     mixture: dict
     lr: tuple
-    answers_only: bool  # learn the assistant's turns only
+    answers_only: bool  # of chats, learn the assistant's turns only
 
 
-EASY = {"tale": 3, "scene": 4, "tongues": 2, "knowledge": 2, "sums": 3, "sequence": 1, "copying": 3, "finding": 3, "matching": 2, "chat": 6}
-MIXED = {"tale": 1, "scene": 1, "tongues": 2, "knowledge": 1, "sums": 8, "sequence": 1, "copying": 1, "finding": 2, "matching": 5, "objects": 3,
+EASY = {"tale": 3, "scene": 4, "tongues": 2, "knowledge": 2, "sums": 3, "sequence": 1, "copying": 6, "finding": 5, "matching": 6, "chat": 6}
+MIXED = {"tale": 1, "scene": 1, "tongues": 2, "knowledge": 1, "sums": 6, "sheet": 4, "sequence": 1, "copying": 3, "finding": 4, "matching": 8, "objects": 3,
          "code": 2, "chat": 16}
-ANNEAL = {"tongues": 1, "knowledge": 1, "sums": 5, "finding": 1, "matching": 3, "objects": 1, "chat": 22}
-CHAT = {"chat": 1}
+ANNEAL = {"tongues": 1, "knowledge": 1, "sums": 3, "sheet": 3, "copying": 1, "finding": 1, "matching": 4, "objects": 1, "chat": 22}
+# The drills go on beside the chats: all of a sheet or a copy is learnt, of a chat two fifths.
+TUNE = {"chat": 20, "copying": 1, "finding": 1, "matching": 1, "sums": 2, "sheet": 3}
+LAST = {"chat": 1}
 
 # SmolLM3's three phases of pretraining (easy prose; more arithmetic and code; annealing with the rate decaying to zero), then fine-tuning in
 # both modes, with longer chats at the end.
@@ -37,8 +39,8 @@ PHASES = [
     Phase("prose", 0.06, 256, EASY, (1.0, 1.0), False),
     Phase("mixed", 0.15, 256, MIXED, (1.0, 1.0), False),
     Phase("anneal", 0.10, 512, ANNEAL, (1.0, 0.0), False),
-    Phase("tune", 0.54, 512, CHAT, (0.5, 0.1), True),
-    Phase("tune-long", 0.15, 1024, CHAT, (0.1, 0.0), True),
+    Phase("tune", 0.56, 512, TUNE, (0.5, 0.1), True),
+    Phase("tune-long", 0.13, 1024, LAST, (0.1, 0.0), True),
 ]
 WARMUP = 0.01  # share of all tokens, at the start of the first phase and of the fine-tuning
 

@@ -103,7 +103,7 @@ class Cache:
         if layer in self.layers:
             k, v = (torch.cat(pair, dim=2) for pair in zip(self.layers[layer], (k, v)))
         self.layers[layer] = k, v
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask[:, None]).transpose(1, 2).flatten(0, 1)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask[:, None], enable_gqa=True).transpose(1, 2).flatten(0, 1)
 
     def advance(self, rows):
         """Goes on with one more token for each of these rows."""

@@ -5,6 +5,7 @@ drills of copying and finding again, where nothing but the text before says what
 """
 import json
 
+import skills
 from skills import arithmetic, languages, manual, stories, talk
 import words
 from words import ANIMALS, COLOURS, GOODS, LANGUAGES
@@ -63,6 +64,20 @@ def sums(rng, fillers):
             a, b = max(a, b), min(a, b)
             text, steps = f"{a} - {b} = {a - b}", arithmetic.column_difference(a, b)
         lines.append(f"{text.split(' = ')[0]}\n{steps}\n{text}" if worked else text)
+    return "\n".join(lines)
+
+
+SHEETS = {"addition_other": 2, "subtraction": 2, "multiplication": 4, "word_problem": 2, "counting": 1, "count_words": 3, "comparison": 2}
+
+
+def sheet(rng, fillers):
+    """An exercise sheet: questions of one skill with their answers, bare or worked out. It holds more of them than a chat would."""
+    name = rng.choices(list(SHEETS), list(SHEETS.values()))[0]
+    worked = rng.random() < 0.5
+    lines = []
+    for _ in range(rng.randint(2, 4) if worked else rng.randint(3, 9)):
+        example = skills.REGISTRY[name].make(rng, fillers)
+        lines += [example.messages[-1]["content"], *([example.thought] if worked else []), example.answer]
     return "\n".join(lines)
 
 

@@ -54,7 +54,7 @@ def orthogonal(x):
     wide = x.shape[1] <= x.shape[2]
     x = (x if wide else x.mT).bfloat16()
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(5):
+    for _ in range(4):
         square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
     return (x if wide else x.mT).float()
@@ -91,9 +91,9 @@ class Run:
     def train_step(self):
         phase, rate = self.phase()
         tokens, positions, targets, groups = data.batch(self.seed, self.step, phase, BATCH, self.tokenizer)
-        learnt = targets != data.IGNORED
+        learnt = (targets != data.IGNORED).nonzero().flatten()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = self.model.logits(self.model(tokens, positions, Documents(groups))[learnt])
+            logits = self.model.logits(self.model(tokens, positions, Documents(groups), learnt))
         loss = F.cross_entropy(logits.float(), targets[learnt])
         loss.backward()
         self.muon.step(MUON_LR * rate)
@@ -156,10 +156,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tokens", type=float, default=60e6, help="tokens to read in all")
+    parser.add_argument("--tokens", type=float, default=40e6, help="tokens to read in all")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--minutes", type=float, help="stop after so many, to go on another time")
-    parser.add_argument("--measure-every", type=int, default=1000, help="steps between two measurements of the skills")
+    parser.add_argument("--measure-every", type=int, default=2000, help="steps between two measurements of the skills")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)

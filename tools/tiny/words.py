@@ -169,10 +169,18 @@ class Fillers:
     def key(self, keys):
         return self.invented() if self.rng.random() < self.inventing else self.one(keys)
 
+    def jumble(self):
+        """Everyday words in no order: nothing but the text before says how it goes on."""
+        while True:
+            words = " ".join(self.rng.choice(WORDS) for _ in range(self.rng.randint(2, 5)))
+            if self.allowed(words):
+                return words
+
     def phrase(self):
         rng = self.rng
-        if rng.random() < 0.4:
-            return self.one(PHRASES)
+        draw = rng.random()
+        if draw < 0.55:
+            return self.one(PHRASES) if draw < 0.35 else self.jumble()
         name = self.name()
         return rng.choice((f"{name} says hello", f"{name} is waiting in {self.city()}", f"the {self.topic()} is {rng.randint(2, 99)}",
                            f"bring {rng.randint(2, 20)} {rng.choice(GOODS)}", f"meet {name} at {rng.randint(1, 12)}",
@@ -180,8 +188,9 @@ class Fillers:
 
     def subject(self):
         rng = self.rng
-        if rng.random() < 0.4:
-            return self.one(SUBJECTS)
+        draw = rng.random()
+        if draw < 0.5:
+            return self.one(SUBJECTS) if draw < 0.35 else self.jumble()
         return rng.choice((f"{self.invented()} {rng.choice(GOODS)}", f"{rng.choice(COLOURS)} {rng.choice(GOODS)} in {self.city()}",
                            f"{self.topic()} in {self.city()}", f"the {self.topic()} of {self.name()}", f"{self.name()} and {self.name()}"))
 
