@@ -220,7 +220,7 @@ fn a_command_is_called_shown_asked_about_and_used() {
 }
 
 #[test]
-fn a_call_that_breaks_a_line_is_shown_on_its_own() {
+fn a_call_after_a_thought_is_shown_on_its_own_line() {
     let file = tools("thought", &weather(&["echo", "{city}", "12"], true));
     let mut t = chat("thought", &["--think", "on", "--tools", &file]);
     for _ in 0..2 {
@@ -229,7 +229,6 @@ fn a_call_that_breaks_a_line_is_shown_on_its_own() {
         assert!(thought.contains("weather"), "{thought}");
         assert!(t.answer().contains("<- Lisbon 12"));
     }
-    // Keys are watched twice in such a turn: the terminal must still be as it was.
     t.leave();
 }
 
