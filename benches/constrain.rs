@@ -11,20 +11,8 @@ use smolq_gguf::OpenOptions;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-const JSON: &str = r#"root ::= value
-value ::= ("{" ws (string ":" ws value ("," ws string ":" ws value)*)? "}" | "[" ws (value ("," ws value)*)? "]" | string | number | "true" | "false" | "null") ws
-string ::= "\"" ([^"\\\x00-\x1f] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F]{4}))* "\""
-number ::= "-"? ([0-9] | [1-9] [0-9]*) ("." [0-9]+)?
-ws ::= | " " | "\n" [ \t]{0,20}
-"#;
-
-const ARITHMETIC: &str = r#"root  ::= (expr "=" ws term "\n")+
-expr  ::= term ([-+*/] ws term)*
-term  ::= ident | num | "(" ws expr ")" ws
-ident ::= [a-z] [a-z0-9_]* ws
-num   ::= [0-9]+ ws
-ws    ::= [ \t\n]*
-"#;
+const JSON: &str = include_str!("../tests/data/grammars/json.gbnf");
+const SUMS: &str = include_str!("../tests/data/grammars/sums.gbnf");
 
 fn main() {
     let path = std::env::args()
@@ -56,7 +44,7 @@ fn main() {
             Grammar::Regex(r"[A-Z][a-z]+( [a-z]+){3,20}\.".to_owned()),
         ),
         ("gbnf json", Grammar::Gbnf(JSON.to_owned())),
-        ("gbnf sums", Grammar::Gbnf(ARITHMETIC.to_owned())),
+        ("gbnf sums", Grammar::Gbnf(SUMS.to_owned())),
     ];
     for (name, grammar) in grammars {
         let start = Instant::now();

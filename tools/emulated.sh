@@ -2,7 +2,7 @@
 # The ARM levels on a machine without ARM: kernels, whole models and the command line under qemu-aarch64, playing a CPU that has just
 # what a level needs, so that an instruction too many ends the test.
 #
-#   tools/emulated.sh           needs target/release/smolq of this machine, and what tools/cross.sh installs
+#   tools/emulated.sh           needs target/release/smolq of this machine, as `cargo test --release` builds it, and what tools/cross.sh installs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,12 +16,10 @@ trap 'rm -rf "$work"' EXIT
 say() { printf '==> %s, after %ss\n' "$*" "$SECONDS"; }
 
 say "building for $TARGET"
-# Tests say nothing of what is linked together, and are built in half the time without.
-CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=false tools/cross.sh cargo "$TARGET" build --release --bin smolq --no-default-features
-CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=false tools/cross.sh cargo "$TARGET" test --release -p smolq-kernels --lib \
-    --tests --no-run --message-format json >"$work/built.json"
-arm="$PWD/${CARGO_TARGET_DIR:-target/cross}/$TARGET/release/smolq"
-[ -x "$arm" ] || arm="$PWD/target/$TARGET/release/smolq"
+tools/cross.sh cargo "$TARGET" build --profile emulated --bin smolq --no-default-features
+tools/cross.sh cargo "$TARGET" test --profile emulated -p smolq-kernels --lib --tests --no-run --message-format json >"$work/built.json"
+arm="$PWD/${CARGO_TARGET_DIR:-target/cross}/$TARGET/emulated/smolq"
+[ -x "$arm" ] || arm="$PWD/target/$TARGET/emulated/smolq"
 mapfile -t tests < <(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$work/built.json")
 [ ${#tests[@]} -ge 4 ] || { echo "error: only ${#tests[@]} test programs were built" >&2; exit 1; }
 

@@ -98,48 +98,15 @@ fn accepts(rules: &[Rule], text: &str) -> bool {
     }
 }
 
-const ARITHMETIC: &str = r#"
-root  ::= (expr "=" ws term "\n")+   # as llama.cpp's example
-expr  ::= term ([-+*/] ws term)*
-term  ::= ident | num | "(" ws expr ")" ws
-ident ::= [a-z] [a-z0-9_]* ws
-num   ::= [0-9]+ ws
-ws    ::= [ \t\n]*
-"#;
-
-const JSON: &str = r#"root   ::= object
-value  ::= object | array | string | number | ("true" | "false" | "null") ws
-
-object ::=
-  "{" ws (
-        string ":" ws value
-("," ws string ":" ws value)*
-  )? "}" ws
-
-array  ::=
-  "[" ws (
-        value
-("," ws value)*
-  )? "]" ws
-
-string ::=
-  "\"" (
-[^"\\\x7F\x00-\x1F] |
-"\\" (["\\bfnrt] | "u" [0-9a-fA-F]{4}) # escapes
-  )* "\"" ws
-
-number ::= ("-"? ([0-9] | [1-9] [0-9]{0,15})) ("." [0-9]+)? ([eE] [-+]? [0-9] [1-9]{0,15})? ws
-
-# Optional space: by convention, applied in this grammar after literal chars when allowed
-ws ::= | " " | "\n" [ \t]{0,20}
-"#;
+const SUMS: &str = include_str!("../../../tests/data/grammars/sums.gbnf");
+const JSON: &str = include_str!("../../../tests/data/grammars/json.gbnf");
 
 #[test]
 fn grammars_as_they_are_written() {
     let list = "root ::= item+\nitem ::= \"- \" [^\\r\\n\\x0b\\x0c\\x85\\u2028\\u2029]+ \"\\n\"\n";
     let cases: [(&str, &[&str], &[&str]); 8] = [
         (
-            ARITHMETIC,
+            SUMS,
             &[
                 "1=2\n",
                 "x1 + (2*y) = 3\n",
