@@ -3,7 +3,7 @@
 //! # Three axes
 //!
 //! * A **format** ([`mod@format`]) knows its bits: how a packed block becomes small integers with integer and float scales.
-//! * A **level** (`isa`) knows its registers: a few dozen verbs on a fixed logical vector, and a register tile.
+//! * A **level** (`isa`) knows its registers: some 120 verbs on fixed logical vectors, and a register tile.
 //! * An **order** knows the walk: `dot.rs` for a few tokens (decode), `panel.rs` for many (prefill), `float.rs`.
 //!
 //! Each is written without knowing the others; they meet in `table.rs`. A new format is one file and one row, a new level

@@ -2,7 +2,7 @@
 //!
 //! A panel holds 16 rows, *lane = row*: the four codes `4 g .. 4 g + 4` of each row lie side by side, so that one
 //! broadcast of four input bytes meets the same positions of 16 rows, and no sum ever crosses lanes. Scales are decoded
-//! while filling, once for all tokens. A format needs to know only how to give codes and a header, a level only five verbs
+//! while filling, once for all tokens. A format needs to know only how to give codes and a header, a level only some ten verbs
 //! on 16 rows and how many panels its registers hold: that turns the product of formats and levels into a sum.
 //!
 //! The walk of one ticket (a range of rows): for each stretch of `K` that fits the caches, for each 16 or 32

@@ -64,7 +64,7 @@ pub(super) fn expand(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsStr
         smolq run model.gguf -p \"Once upon a time\" -n 60\n  \
         smolq inspect model.gguf -c 8192\n  \
         smolq tokenize model.gguf -p \"Hello\" --json\n\n\
-        Every flag can be set in the environment too: --ctx-size as SMOLQ_CTX_SIZE. SMOLQ_LEVEL forces a kernel level.",
+        Most flags can be set in the environment too, as their help says: --ctx-size as SMOLQ_CTX_SIZE. SMOLQ_LEVEL forces a kernel level.",
     max_term_width = 100
 )]
 pub(super) struct Cli {

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
     smolq bench model.gguf --versus 'llama-bench -m $MODEL -t $THREADS -p $N_PROMPT -n $N_GEN -d $N_DEPTH -r 1 -o json'"
 )]
 pub(super) struct BenchArgs {
-    /// GGUF files
+    /// GGUF files, or tiny
     #[arg(value_name = "MODEL")]
     files: Vec<PathBuf>,
     /// A GGUF file, or several between commas; may be given several times

@@ -160,8 +160,8 @@ impl ChatArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Tools")]
 pub(crate) struct ToolArgs {
-    /// Tools that the model may call: builtin, or a JSON file of commands and MCP servers; may be given several times
-    #[arg(long, env = "SMOLQ_TOOLS", value_name = "builtin|FILE.json")]
+    /// Tools that the model may call: builtin, a built-in one by name (get_time, calculator, list_files, read_file, shell), or a JSON file of commands and MCP servers; may be given several times
+    #[arg(long, env = "SMOLQ_TOOLS", value_name = "builtin|NAME|FILE.json")]
     pub(crate) tools: Vec<String>,
     /// The folder whose files the built-in tools may list and read
     #[arg(long, env = "SMOLQ_TOOLS_DIR", value_name = "DIR")]
@@ -204,7 +204,7 @@ pub(crate) struct GrammarArgs {
     /// json for any JSON object, or a JSON schema
     #[arg(long, env = "SMOLQ_FORMAT", value_name = "json|SCHEMA")]
     pub(crate) format: Option<String>,
-    /// A JSON schema [-j]
+    /// A JSON schema
     #[arg(short, long, value_name = "SCHEMA")]
     pub(crate) json_schema: Option<String>,
     /// A file with a JSON schema [-jf]
