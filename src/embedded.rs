@@ -33,7 +33,7 @@ pub fn is_named(path: &Path) -> bool {
 pub fn open(path: &Path, options: &OpenOptions) -> Result<Gguf> {
     #[cfg(feature = "embedded-model")]
     if is_named(path) {
-        return Ok(Gguf::from_static(NAME, &FILE.0)?);
+        return Ok(Gguf::from_static(NAME, &FILE.0, options)?);
     }
     Ok(Gguf::open(path, options)?)
 }

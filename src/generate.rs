@@ -6,7 +6,7 @@
 
 use crate::constrain::Constraint;
 use crate::error::{Error, Result};
-use crate::model::Session;
+use crate::model::{Model, Session};
 use crate::sample::{SampleOptions, Sampler};
 use crate::speculate::{Counts, Reader, Speculator};
 use crate::tokenizer::Tokenizer;
@@ -93,7 +93,7 @@ pub trait Guide {
     /// If nothing may, or the guide cannot go on; the request then fails.
     fn next(&mut self) -> Result<Next<'_>>;
 
-    /// Tokens that will have to come next, as far as that is certain. They are read in one pass.
+    /// Tokens that will have to come next, as far as that is certain. They are read in as few passes as their number allows.
     fn certain(&mut self) -> Vec<u32> {
         Vec::new()
     }
@@ -196,6 +196,7 @@ pub fn generate_guided(
     cancel: &AtomicBool,
     on_event: &mut dyn FnMut(Event<'_>) -> Result<()>,
 ) -> Result<Outcome> {
+    same_vocabulary(session.model(), tokenizer)?;
     let n_vocab = session.model().config().n_vocab;
     let mut options = request.sample.clone();
     if request.ignore_eos {
@@ -274,6 +275,8 @@ pub fn generate_guided(
     let mut stream = tokenizer.stream(request.special);
     let mut stops = Stops::new(&request.stop);
     let mut reader = Reader::new(session, speculator);
+    // Whether what is held back began a stop string that came: it is not part of the answer.
+    let mut found = false;
     outcome.reason = loop {
         if tokenizer.is_eog(id) && !request.ignore_eos {
             break StopReason::EndOfText;
@@ -289,6 +292,7 @@ pub fn generate_guided(
             on_event(Event::Piece(&text))?;
         }
         if stopped {
+            found = true;
             break StopReason::Stop;
         }
         if request.n_predict.is_some_and(|n| outcome.tokens >= n) {
@@ -310,13 +314,25 @@ pub fn generate_guided(
     outcome.counts = reader.counts();
     drop(reader);
     outcome.time = start.elapsed();
-    if outcome.reason != StopReason::Stop {
+    if !found {
         let rest = stops.finish(&stream.finish());
         if !rest.is_empty() {
             on_event(Event::Piece(&rest))?;
         }
     }
     Ok(outcome)
+}
+
+/// Makes sure that every token has a row in the model, and every row a token.
+pub(crate) fn same_vocabulary(model: &Model, tokenizer: &Tokenizer) -> Result<()> {
+    let (rows, tokens) = (model.config().n_vocab, tokenizer.n_vocab());
+    if rows == tokens {
+        return Ok(());
+    }
+    Err(Error::Model(format!(
+        "{}: tensor \"token_embd.weight\" has {rows} rows for a vocabulary of {tokens} tokens; the file was made wrongly, convert the model again",
+        model.gguf().path().display()
+    )))
 }
 
 /// The next token, of those that the guide allows; `None` if it allows no more.

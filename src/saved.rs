@@ -17,10 +17,10 @@ use crate::error::{Error, Result};
 use crate::model::{Model, Session};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use smolq_gguf::Access;
+use std::fs::{self, File};
+use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 const MAGIC: &[u8; 8] = b"SMOLQSES";
 
@@ -39,7 +39,7 @@ const MAX_NAME: usize = 256;
 /// The longest text. The longest chats have some hundred kilobytes.
 const MAX_TEXT: u64 = 64 << 20;
 
-/// Bytes read and written at a time, where they are not larger pieces of a cache.
+/// Bytes read at a time, where they are not larger pieces of a cache.
 const BUFFER: usize = 256 << 10;
 
 /// Writes what `session` holds, and `text`, which [`read()`] gives back.
@@ -84,15 +84,14 @@ pub fn write_text(path: &Path, text: &Json) -> Result<()> {
 
 /// Puts a file of about `size` bytes in place of another, or leaves everything as it was.
 fn replace(path: &Path, size: u64, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    // Through links, so that what they point to is replaced and not they.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if fs::metadata(&target).is_ok_and(|there| !there.is_file()) {
+    // Whoever writes to a pipe or a device cannot find the session again.
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
         return Err(Error::Saved {
             path: path.to_owned(),
             problem: "is no file; give another path for the session".to_owned(),
         });
     }
-    write_beside(&target, write).map_err(|error| {
+    smolq_gguf::replace(path, Access::Owner, Error::Stream, write).map_err(|error| {
         let source = match error {
             Error::Stream(source) | Error::Io { source, .. } => source,
             other => return other,
@@ -113,27 +112,6 @@ fn replace(path: &Path, size: u64, write: impl FnOnce(&mut dyn Write) -> Result<
             source: io::Error::new(source.kind(), why),
         }
     })
-}
-
-fn write_beside(target: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let folder = match target.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let (file, temporary) = Temporary::create(folder).map_err(Error::Stream)?;
-    let mut out = BufWriter::with_capacity(BUFFER, &file);
-    write(&mut out)?;
-    let end = || -> io::Result<()> {
-        out.flush()?;
-        drop(out);
-        file.sync_all()?;
-        temporary.rename(target)
-    };
-    end().map_err(Error::Stream)?;
-    // So that the new name survives a crash, too. Not all file systems can; the file is whole either way.
-    #[cfg(unix)]
-    let _ = File::open(folder).and_then(|folder| folder.sync_all());
-    Ok(())
 }
 
 /// Writes all of a session file.
@@ -196,47 +174,6 @@ fn name(model: &Model) -> String {
     };
     name.truncate(name.floor_char_boundary(MAX_NAME));
     name
-}
-
-/// A file that is removed unless it is renamed.
-struct Temporary(Option<PathBuf>);
-
-impl Temporary {
-    /// A new file in `folder`, for the owner only.
-    fn create(folder: &Path) -> io::Result<(File, Temporary)> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        loop {
-            let n = COUNT.fetch_add(1, Ordering::Relaxed);
-            let path = folder.join(format!(".smolq-{}-{n}.tmp", std::process::id()));
-            match options.open(&path) {
-                Ok(file) => return Ok((file, Temporary(Some(path)))),
-                // Left by a process that died and had our number.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && n < 1 << 20 => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn rename(mut self, target: &Path) -> io::Result<()> {
-        if let Some(path) = &self.0 {
-            fs::rename(path, target)?;
-        }
-        self.0 = None;
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            // There is nothing more to do about one that cannot be removed.
-            let _ = fs::remove_file(path);
-        }
-    }
 }
 
 /// Bytes on their way, with their checksum.

@@ -406,7 +406,7 @@ fn logits_are_an_npy_file_or_nothing() {
     assert!(
         !left
             .iter()
-            .any(|name| name.to_string_lossy().ends_with(".part")),
+            .any(|name| name.to_string_lossy().ends_with(".tmp")),
         "{left:?}"
     );
 }

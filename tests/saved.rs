@@ -633,6 +633,12 @@ fn files_are_replaced_whole_and_are_the_owners() {
         saved::write(&link, &whole, &json!("third")).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(saved::read_text(&small.file).unwrap(), "third");
+        let dangling = folder.join("dangling");
+        symlink("later.session", &dangling).unwrap();
+        saved::write(&dangling, &whole, &json!("fourth")).unwrap();
+        assert!(fs::symlink_metadata(&dangling).unwrap().is_symlink());
+        let later = folder.join("later.session");
+        assert_eq!(saved::read_text(&later).unwrap(), "fourth");
         let mode = fs::metadata(&small.file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         for device in ["/dev/null", "/dev/full"] {

@@ -3,7 +3,9 @@
 //! (`benches/speculation.rs`).
 
 use smolq::Error;
-use smolq::generate::{Event, Outcome, Request, StopReason, generate, generate_ahead};
+use smolq::generate::{
+    Event, Guide, Next, Outcome, Request, StopReason, generate, generate_ahead, generate_guided,
+};
 use smolq::model::{LoadOptions, Model, RopeOptions, RopeScaling, Session, SessionOptions};
 use smolq::sample::SampleOptions;
 use smolq::speculate::{Counts, DraftModel, Mode, SpeculateOptions, Speculator};
@@ -345,6 +347,79 @@ fn stop_strings_and_stop_tokens_end_the_answer_inside_a_draft() {
         );
     }
     assert!(drafted > 100, "{drafted}");
+}
+
+/// What could have begun a stop string is part of the answer if a stop token comes in its place.
+#[test]
+fn a_stop_token_ends_an_answer_that_is_told_whole() {
+    let tiny = Tiny::load("smollm3-f16");
+    let (said, request) = repetition(&tiny, 1);
+    let at = (3..said.len())
+        .find(|&at| !said[..at].contains(&said[at]))
+        .expect("a token that was not said before");
+    let text = tiny.tokenizer.decode(&said[..at], false);
+    let last = text.chars().last().unwrap();
+    let request = Request {
+        stop: vec![format!("{last}, never said")],
+        stop_tokens: vec![said[at]],
+        ..request
+    };
+    let speculator = &mut ngram(Mode::On, 16);
+    let (answer, _) = same(&tiny, 512, speculator, &request, Interrupt::Never);
+    assert_eq!(answer.text, text);
+    assert!(
+        matches!(answer.end, Ok((StopReason::Stop, ..))),
+        "{answer:?}"
+    );
+}
+
+/// Wants these tokens and no others.
+struct Dictated(Vec<u32>);
+
+impl Guide for Dictated {
+    fn next(&mut self) -> smolq::Result<Next<'_>> {
+        Ok(self.0.first().map_or(Next::End, |&id| Next::Exactly(id)))
+    }
+    fn certain(&mut self) -> Vec<u32> {
+        self.0.clone()
+    }
+    fn accept(&mut self, id: u32) -> smolq::Result<()> {
+        assert_eq!(self.0.remove(0), id);
+        Ok(())
+    }
+}
+
+/// However long what is certain, a pass stays short: each of its tokens takes a row of logits.
+#[test]
+fn a_long_dictation_is_read_in_passes_of_bounded_size() {
+    let tiny = Tiny::load("smollm3-f16");
+    let said: Vec<u32> = (0..300).map(|i| (i * 7) % 250).collect();
+    let request = Request {
+        prompt: tiny.encode("The old boat"),
+        ..Request::default()
+    };
+    let mut session = tiny.session(512);
+    let outcome = generate_guided(
+        &mut session,
+        &mut Speculator::off(),
+        &tiny.tokenizer,
+        &request,
+        &mut Dictated(said.clone()),
+        &AtomicBool::new(false),
+        &mut |_| Ok(()),
+    )
+    .unwrap();
+    assert_eq!(
+        (outcome.reason, outcome.tokens),
+        (StopReason::EndOfText, 300)
+    );
+    assert!(session.tokens().ends_with(&said));
+    // 300 tokens, by 33 a pass at most.
+    assert!(
+        (10..=20).contains(&outcome.counts.passes),
+        "{:?}",
+        outcome.counts
+    );
 }
 
 #[test]

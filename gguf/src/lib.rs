@@ -44,6 +44,7 @@ mod header;
 )]
 mod map;
 mod metadata;
+mod replace;
 mod split;
 mod tensor;
 mod types;
@@ -55,6 +56,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::Error;
 pub use metadata::Metadata;
+pub use replace::{Access, replace};
 pub use tensor::{TensorData, TensorInfo};
 pub use types::{TensorType, TypeAdvice};
 pub use value::{Array, StringArray, Value, ValueType};
@@ -162,9 +164,13 @@ impl Gguf {
         Gguf::from_memory(name, Bytes::from_vec(bytes))
     }
 
-    /// Opens a model that is part of the program, in place. `name` stands for the path in messages.
-    pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Gguf, Error> {
-        Gguf::from_memory(name, Bytes::from_static(bytes))
+    /// Opens a model that is part of the program, in place. `name` stands for the path in messages; of the options, `mlock` counts.
+    pub fn from_static(
+        name: &str,
+        bytes: &'static [u8],
+        options: &OpenOptions,
+    ) -> Result<Gguf, Error> {
+        Gguf::from_memory(name, Bytes::from_static(name.as_ref(), bytes, options)?)
     }
 
     fn from_memory(name: &str, bytes: Bytes) -> Result<Gguf, Error> {

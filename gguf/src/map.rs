@@ -62,8 +62,16 @@ impl Bytes {
     }
 
     /// Bytes that live as long as the program, used in place.
-    pub(crate) fn from_static(bytes: &'static [u8]) -> Bytes {
-        Bytes(Arc::new(Backing::Static(bytes)))
+    pub(crate) fn from_static(
+        name: &Path,
+        bytes: &'static [u8],
+        options: &OpenOptions,
+    ) -> Result<Bytes, Error> {
+        let bytes = Bytes(Arc::new(Backing::Static(bytes)));
+        if options.mlock {
+            bytes.lock(name)?;
+        }
+        Ok(bytes)
     }
 
     /// Whether they are a file's own pages.
@@ -142,7 +150,7 @@ impl Bytes {
             read_aligned(&mut file, len).map_err(failed("read"))?
         };
         if options.mlock {
-            bytes.lock().map_err(failed("lock in memory"))?;
+            bytes.lock(path)?;
         }
         Ok((
             bytes,
@@ -153,8 +161,17 @@ impl Bytes {
         ))
     }
 
+    /// Keeps the bytes in memory.
+    fn lock(&self, path: &Path) -> Result<(), Error> {
+        self.try_lock().map_err(|source| Error::Io {
+            path: path.to_owned(),
+            action: "lock in memory",
+            source,
+        })
+    }
+
     #[cfg(unix)]
-    fn lock(&self) -> io::Result<()> {
+    fn try_lock(&self) -> io::Result<()> {
         if self.is_empty() {
             return Ok(());
         }
@@ -163,18 +180,16 @@ impl Bytes {
         if unsafe { libc::mlock(self.as_ptr().cast(), self.len()) } == 0 {
             return Ok(());
         }
-        let source = io::Error::last_os_error();
-        Err(io::Error::new(
-            source.kind(),
-            format!(
-                "{source}; {} bytes are needed, raise the limit (ulimit -l) or do without --mlock",
-                self.len()
-            ),
-        ))
+        // Of no kind: the advice for other actions would be wrong here.
+        Err(io::Error::other(format!(
+            "{}; {} bytes are needed, raise the limit (ulimit -l) or do without --mlock",
+            io::Error::last_os_error(),
+            self.len()
+        )))
     }
 
     #[cfg(not(unix))]
-    fn lock(&self) -> io::Result<()> {
+    fn try_lock(&self) -> io::Result<()> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "not available on this system, do without --mlock",

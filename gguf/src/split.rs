@@ -5,8 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, show_path};
+use crate::error::{DAMAGED, Error, show_path};
 use crate::metadata::Metadata;
+
+/// As many files can be mapped at once (see `map.rs`); real models have some ten parts.
+const MAX_PARTS: u32 = 1024;
 
 /// What a shard says about the whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +43,12 @@ impl Split {
             path: path.to_owned(),
             problem,
         };
+        if self.count > MAX_PARTS {
+            return Err(fault(format!(
+                "key \"split.count\" is {}, at most {MAX_PARTS} parts are read; {DAMAGED}",
+                self.count
+            )));
+        }
         let name = path.file_name().and_then(|name| name.to_str());
         let Some((prefix, no, count)) = name.and_then(parse) else {
             return Err(fault(format!(

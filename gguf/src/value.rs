@@ -189,6 +189,27 @@ impl Value {
         })
     }
 
+    /// Makes sure that the value would be read again if it were written.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let fits = match self {
+            Value::String(text) => text.len() as u64 <= MAX_STRING,
+            Value::Bytes(bytes) => bytes.len() as u64 <= MAX_STRING,
+            Value::Array(array) => {
+                let mut encoded = Vec::new();
+                array.encode(&mut encoded);
+                let mut cursor = Cursor::new("".as_ref(), &encoded, 0);
+                skip_array(&mut cursor, 1, &String::new).is_ok()
+            }
+            _ => true,
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(format!(
+            "its value has a string of more than {MAX_STRING} bytes, more than {MAX_ARRAY} elements, or arrays more than {MAX_NESTING} deep"
+        ))
+    }
+
     /// Appends the value as it stands in a file, without its type.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -541,7 +562,7 @@ impl fmt::Debug for Array {
     }
 }
 
-/// `u32[4] [1, 2, 3, ...]`
+/// `u32[4] [1, 2, 3, ...]`, `array[2] [u32[4], u32[5]]`
 impl fmt::Display for Array {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}] [", self.kind(), self.len())?;
@@ -553,7 +574,11 @@ impl fmt::Display for Array {
                 f.write_str("...")?;
                 break;
             }
-            value.fmt(f)?;
+            match value {
+                // Else what is shown would grow with each level.
+                Value::Array(inner) => write!(f, "{}[{}]", inner.kind(), inner.len())?,
+                value => value.fmt(f)?,
+            }
         }
         f.write_str("]")
     }

@@ -1,16 +1,15 @@
 //! Writes GGUF files.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 
 use crate::error::{Error, show};
 use crate::metadata::{MAX_KEY, MAX_KEYS};
 use crate::tensor::{MAX_DIMS, MAX_NAME, MAX_TENSORS, TensorData, size_of};
 use crate::types::TensorType;
 use crate::value::{Value, encode_string};
-use crate::{ALIGNMENT_KEY, ALIGNMENTS, DEFAULT_ALIGNMENT};
+use crate::{ALIGNMENT_KEY, ALIGNMENTS, Access, DEFAULT_ALIGNMENT, replace};
 
 /// Where the bytes of a tensor come from when the file is written: a `Vec<u8>`, the data of another model's tensor, or a
 /// closure that writes them, so that a file may be larger than memory.
@@ -52,7 +51,7 @@ impl<F: FnMut(&mut dyn Write) -> io::Result<()>> TensorSource for F {
 /// A GGUF file to be written.
 ///
 /// Keys and tensors are written in the order in which they were given. What cannot be written is refused when writing:
-/// names that are empty, too long or given twice, rows that are not whole blocks, sources that give too few or too many
+/// names that are empty, too long or given twice, values longer than any reader takes, rows that are not whole blocks, sources that give too few or too many
 /// bytes.
 pub struct Writer {
     version: u32,
@@ -137,8 +136,7 @@ impl Writer {
         Ok(out)
     }
 
-    /// Writes the file at `path`. It is written under another name beside it and renamed when complete, so that a process
-    /// that has the old file mapped keeps it, and a failure leaves no half of a model.
+    /// Writes the file at `path`, whole or not at all, and gives the number of bytes (see [`replace`]).
     pub fn write_file(&mut self, path: impl AsRef<Path>) -> Result<u64, Error> {
         let path = path.as_ref();
         let failed = |source| Error::Io {
@@ -146,16 +144,9 @@ impl Writer {
             action: "write",
             source,
         };
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.partial", std::process::id()));
-        let partial = Partial(path.with_file_name(name));
-
-        let mut file = BufWriter::with_capacity(1 << 20, File::create(&partial.0).map_err(failed)?);
-        let n = self.write_at(path, &mut file)?;
-        file.into_inner()
-            .map_err(|error| failed(error.into_error()))?;
-        std::fs::rename(&partial.0, path).map_err(failed)?;
-        Ok(n)
+        replace(path, Access::Usual, failed, |mut out| {
+            self.write_at(path, &mut out)
+        })
     }
 
     /// Writes the file, and gives the number of bytes.
@@ -199,6 +190,9 @@ impl Writer {
         out.extend((self.tensors.len() as u64).to_le_bytes());
         out.extend((self.keys.len() as u64).to_le_bytes());
         for (key, value) in &self.keys {
+            value
+                .check()
+                .map_err(|problem| fault("key", key, problem))?;
             encode_string(key.as_bytes(), &mut out);
             out.extend(value.kind().id().to_le_bytes());
             value.encode(&mut out);
@@ -298,15 +292,6 @@ fn fault(what: &str, name: &str, problem: String) -> Error {
     Error::Write {
         place: format!("{what} {}", show(name.as_bytes())),
         problem,
-    }
-}
-
-/// A file under its interim name, removed when dropped; after the rename there is nothing to remove.
-struct Partial(PathBuf);
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
     }
 }
 

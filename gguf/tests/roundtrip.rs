@@ -259,3 +259,71 @@ fn a_file_is_written_whole_or_not_at_all() {
             .contains("cannot write: ")
     );
 }
+
+#[cfg(unix)]
+#[test]
+fn links_stay_links_and_pipes_are_written_to() {
+    let folder = common::folder("links");
+    let mut writer = Writer::new();
+    writer.set("k", 1u8);
+    let bytes = writer.to_vec().unwrap();
+    let (link, target) = (folder.join("link.gguf"), folder.join("target.gguf"));
+    // Twice: to where nothing is yet, then to where something is.
+    std::os::unix::fs::symlink("target.gguf", &link).unwrap();
+    for _ in 0..2 {
+        writer.write_file(&link).unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert!(target.symlink_metadata().unwrap().is_file());
+        assert_eq!(std::fs::read(&target).unwrap(), bytes);
+    }
+    let circle = folder.join("circle.gguf");
+    std::os::unix::fs::symlink("circle.gguf", &circle).unwrap();
+    let error = writer.write_file(&circle).unwrap_err().to_string();
+    assert!(error.contains("too many symbolic links"), "{error}");
+
+    let pipe = folder.join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::read(pipe).unwrap()
+    });
+    writer.write_file(&pipe).unwrap();
+    assert_eq!(reader.join().unwrap(), bytes);
+    assert!(!pipe.symlink_metadata().unwrap().is_file());
+}
+
+fn numbers(of: &[u8]) -> Array {
+    match Value::from(of) {
+        Value::Array(array) => array,
+        value => panic!("{value} is no array"),
+    }
+}
+
+#[test]
+fn values_that_no_reader_takes_are_not_written() {
+    let mut nested = numbers(&[1]);
+    for _ in 0..8 {
+        nested = Array::from_arrays([nested]);
+    }
+    for value in [
+        Value::String("x".repeat((16 << 20) + 1)),
+        Value::Array(nested),
+    ] {
+        let mut writer = Writer::new();
+        writer.set("k", value);
+        let error = writer.to_vec().unwrap_err().to_string();
+        assert!(error.contains("key \"k\": its value has"), "{error}");
+    }
+}
+
+/// What is shown of an array stays short, however deep it is.
+#[test]
+fn nested_arrays_are_shown_by_their_sizes() {
+    let mut array = numbers(&[1, 2]);
+    assert_eq!(array.to_string(), "u8[2] [1, 2]");
+    for _ in 0..3 {
+        array = Array::from_arrays([array.clone(), array]);
+    }
+    assert_eq!(array.to_string(), "array[2] [array[2], array[2]]");
+}

@@ -105,6 +105,20 @@ fn a_single_part_is_a_whole() {
     assert_eq!((gguf.shards(), gguf.tensor_data().count()), (1, 0));
 }
 
+/// A number of parts is believed only as far as so many files can be open.
+#[test]
+fn more_parts_than_can_be_are_refused_at_once() {
+    let folder = common::folder("split many");
+    let mut writer = Writer::new();
+    writer.set("split.no", 0u32).set("split.count", u32::MAX);
+    let path = folder.join("m-00001-of-4294967295.gguf");
+    writer.write_file(&path).unwrap();
+    refused(
+        &path,
+        "key \"split.count\" is 4294967295, at most 1024 parts",
+    );
+}
+
 #[test]
 fn parts_that_do_not_fit_are_refused() {
     let folder = model("split bad");

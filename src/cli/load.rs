@@ -3,6 +3,7 @@
 use super::{memory, note};
 use crate::embedded;
 use crate::error::{Error, Result};
+use crate::generate::same_vocabulary;
 use crate::machine::{Holder, Memory};
 use crate::model::{Fit, LoadOptions, Model, Session, SessionOptions, Verdict};
 use crate::tokenizer::Tokenizer;
@@ -122,6 +123,7 @@ pub(super) fn model(
     // The vocabulary has its own copy of what it needs.
     gguf.release_metadata();
     let model = model?.with(gguf);
+    same_vocabulary(&model, &tokenizer)?;
     for warning in model.warnings().iter().chain(tokenizer.warnings()) {
         note(&format!("smolq: warning: {}", super::one_line(warning)));
     }

@@ -6,8 +6,8 @@ use crate::embedded;
 use crate::error::{Error, Result};
 use crate::model::{Model, Session};
 use serde_json::Value;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use smolq_gguf::{Access, replace};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,22 +28,13 @@ pub(super) fn run(args: &LogitsArgs) -> Result<()> {
             "standard output".as_ref(),
         );
     }
-    // Whole or not at all: written beside, then renamed.
-    let mut name = args.output.as_os_str().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = Path::new(&name);
-    let io = |source| Error::Io {
+    let failed = |source| Error::Io {
         path: args.output.clone(),
         source,
     };
-    let mut file = BufWriter::new(File::create(part).map_err(io)?);
-    let written = write_logits(&mut session, &ids, &header, &mut file, part)
-        .and_then(|()| file.flush().map_err(io))
-        .and_then(|()| std::fs::rename(part, &args.output).map_err(io));
-    if written.is_err() {
-        drop(std::fs::remove_file(part));
-    }
-    written
+    replace(&args.output, Access::Usual, failed, |out| {
+        write_logits(&mut session, &ids, &header, out, &args.output)
+    })
 }
 
 fn write_logits(

@@ -2,7 +2,7 @@
 
 use super::arch::{ARCHS, Arch};
 use crate::error::{Error, Result};
-use smolq_gguf::Gguf;
+use smolq_gguf::{Gguf, Metadata, Value};
 
 /// More layers than any model of this kind has; a larger count is a damaged file.
 const MAX_LAYERS: usize = 1024;
@@ -128,8 +128,9 @@ impl Config {
         let Some(arch) = Arch::named(name) else {
             let known: Vec<_> = ARCHS.iter().map(|arch| arch.name).collect();
             return Err(Error::Model(format!(
-                "{}: architecture {name:?} is not known; this version runs {}",
+                "{}: architecture {} is not known; this version runs {}",
                 gguf.path().display(),
+                shown(meta, "general.architecture"),
                 known.join(", ")
             )));
         };
@@ -160,7 +161,7 @@ impl Config {
             let Some(value) = meta.get(&key(suffix)) else {
                 return Ok(None);
             };
-            if !matches!(value, smolq_gguf::Value::Array(_)) {
+            if !matches!(value, Value::Array(_)) {
                 return Ok(Some(size(suffix, 1 << 16)?));
             }
             let each = meta.opt_u32s(&key(suffix))?.unwrap_or_default();
@@ -236,6 +237,12 @@ impl Config {
             _ => train_ctx,
         };
         let n_vocab = match gguf.tensor("token_embd.weight") {
+            Some(tensor) if tensor.rows() == 0 => {
+                return Err(Error::Model(format!(
+                    "{}: tensor \"token_embd.weight\" has no rows: the vocabulary is empty",
+                    gguf.path().display()
+                )));
+            }
             Some(tensor) => tensor.rows(),
             None => {
                 return Err(Error::Model(format!(
@@ -259,6 +266,11 @@ impl Config {
             rope,
         })
     }
+}
+
+/// What the file says under `key`, as it may stand in a message.
+fn shown(meta: &Metadata, key: &str) -> String {
+    meta.get(key).map_or_else(String::new, Value::to_string)
 }
 
 fn rope_config(
@@ -300,23 +312,27 @@ fn rope_config(
     let positive = |x: f32| x.is_finite() && x > 0.0;
     let finite = |x: f32| x.is_finite() && x >= 0.0;
 
-    let scaling = match (options.scaling, meta.opt_str(&key("scaling.type"))?) {
+    let stated = meta.opt_str(&key("scaling.type"))?;
+    let scaling = match (options.scaling, stated) {
         (Some(scaling), _) => scaling,
-        (None, Some(text)) => text
-            .parse()
-            .map_err(|why| bad("scaling.type", format!("is unusable: {why}")))?,
-        // A bare factor means linear scaling.
-        (None, None) if options.scale.is_some() => RopeScaling::Linear,
+        (None, Some(text)) => text.parse().map_err(|_: String| {
+            let text = shown(meta, &key("scaling.type"));
+            bad(
+                "scaling.type",
+                format!("is {text}; none, linear and yarn are known"),
+            )
+        })?,
         (None, None) => RopeScaling::None,
     };
     let factor = match number(options.scale, "--rope-scale", "scaling.factor", positive)? {
         Some(factor) => Some(factor),
         None => number(None, "--rope-scale", "scale_linear", positive)?,
     };
-    let scaling = if scaling == RopeScaling::None && options.scaling.is_none() && factor.is_some() {
-        RopeScaling::Linear
-    } else {
-        scaling
+    // A bare factor means linear scaling; that of a file which says "none" means nothing.
+    let bare = options.scale.is_some() || (stated.is_none() && factor.is_some());
+    let scaling = match scaling {
+        RopeScaling::None if options.scaling.is_none() && bare => RopeScaling::Linear,
+        scaling => scaling,
     };
     let file_orig = meta
         .opt_u32(&key("scaling.original_context_length"))?

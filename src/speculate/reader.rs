@@ -6,6 +6,9 @@ use crate::model::{Logits, Session};
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
+/// Certain tokens that are read in one pass at most: each takes a row of logits, and more would hardly be cheaper for each.
+const CERTAIN: usize = 32;
+
 /// What drafting did for an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -103,7 +106,7 @@ impl<'s> Reader<'s> {
         self.drafted = certain.is_empty();
         let drafts = match certain {
             [] => self.speculator.propose(most)?,
-            certain => &certain[..certain.len().min(most)],
+            certain => &certain[..certain.len().min(most).min(CERTAIN)],
         };
         let ids = [&[id], drafts].concat();
         self.first = self.session.pos();
