@@ -4,7 +4,7 @@
 //! round until a reply has no call. A [`Front`] is told what happens and is asked before a tool runs; this module knows no terminal
 //! and no network.
 
-use crate::chat::{Call, Chat, ReplyEvent, ReplyGuide, ReplyRules, ToolChoice, encode_after};
+use crate::chat::{Call, Chat, ReplyEvent, ReplyGuide, ReplyRules, ToolChoice};
 use crate::constrain::Vocabulary;
 use crate::error::Result;
 use crate::generate::{Event, Outcome, Request, StopReason, generate_guided};
@@ -344,7 +344,7 @@ impl Engine {
             ..
         } = self;
         let request = Request {
-            prompt: encode_after(tokenizer, session.tokens(), &prompt)?,
+            prompt: prompt.encode_after(tokenizer, session.tokens())?,
             n_predict: options.n_predict,
             stop: options.stop.clone(),
             ignore_eos: options.ignore_eos,
@@ -359,10 +359,10 @@ impl Engine {
             chat.dialect(),
             tools,
             rules,
-            &prompt,
+            &prompt.text,
             &control.end_thought,
         )?;
-        let mut parser = chat.parser(&prompt);
+        let mut parser = chat.parser(&prompt.text);
         let mut text = String::new();
         let mut calls = Vec::new();
         let mut tell = |front: &mut dyn Front, events: Vec<ReplyEvent>| -> Result<()> {
@@ -387,7 +387,7 @@ impl Engine {
                     front.event(TurnEvent::Reading { done, total })?;
                     if done == total && !told {
                         told = true;
-                        front.event(TurnEvent::Prompt(&prompt))?;
+                        front.event(TurnEvent::Prompt(&prompt.text))?;
                     }
                     Ok(())
                 }

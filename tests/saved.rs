@@ -211,7 +211,7 @@ fn so_does_the_model_inside_the_program() {
 fn a_restored_chat_says_the_same() {
     use smolq::chat::{Chat, Template};
     use smolq::generate::{Event, Request, generate};
-    use smolq::tokenizer::{EncodeOptions, Tokenizer};
+    use smolq::tokenizer::Tokenizer;
     use std::sync::atomic::AtomicBool;
 
     let gguf = embedded();
@@ -224,12 +224,8 @@ fn a_restored_chat_says_the_same() {
 
     let turn = |session: &mut Session, chat: &mut Chat, question: &str| {
         chat.push("user", question);
-        let options = EncodeOptions {
-            add_special: false,
-            parse_special: true,
-        };
         let request = Request {
-            prompt: tokenizer.encode(&chat.prompt().unwrap(), options).unwrap(),
+            prompt: chat.prompt().unwrap().encode(&tokenizer).unwrap(),
             n_predict: Some(60),
             sample: SampleOptions {
                 temp: 0.9,

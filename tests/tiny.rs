@@ -81,7 +81,7 @@ impl Answerer {
         chat.restore(&case["messages"]).unwrap();
         chat.think = Some(think);
         chat.tools = case["tools"].as_array().cloned().unwrap_or_default();
-        let prompt = chat.prompt().unwrap();
+        let prompt = chat.prompt().unwrap().text;
         let options = TurnOptions {
             sample: greedy(),
             n_predict: Some(220),

@@ -7,8 +7,8 @@
 mod call;
 mod dialect;
 mod guide;
-mod prefix;
 mod python;
+mod rendered;
 mod reply;
 mod sandbox;
 mod template;
@@ -16,7 +16,7 @@ mod template;
 pub use call::Call;
 pub use dialect::{CallForm, Dialect, ToolRender};
 pub use guide::{ReplyGuide, ReplyRules, ThinkBudget, ToolChoice};
-pub use prefix::encode_after;
+pub use rendered::{Rendered, mark_messages, mark_tools};
 pub use reply::{ReplyEvent, ReplyParser};
 pub use template::{Prompt, Template};
 
@@ -29,6 +29,7 @@ use serde_json::{Value as Json, json};
 #[derive(Clone, Debug)]
 pub struct Chat {
     template: Template,
+    tokenizer: Tokenizer,
     dialect: Dialect,
     bos: String,
     eos: String,
@@ -55,6 +56,7 @@ impl Chat {
         Chat {
             dialect: Dialect::of(template.source()),
             template,
+            tokenizer: tokenizer.clone(),
             bos: text(tokenizer.bos()),
             eos: text(tokenizer.eos()),
             now,
@@ -177,10 +179,11 @@ impl Chat {
     ///
     /// # Errors
     /// As [`Template::render`].
-    pub fn prompt(&self) -> Result<String> {
+    pub fn prompt(&self) -> Result<Rendered> {
         let prompt = self.render(self.think)?;
         // The template may have learnt from the system message that there is to be no thinking.
-        let unthinking = self.think != Some(false) && prompt.trim_end().ends_with(reply::CLOSE);
+        let unthinking =
+            self.think != Some(false) && prompt.text.trim_end().ends_with(reply::CLOSE);
         if unthinking {
             self.render(Some(false))
         } else {
@@ -189,12 +192,14 @@ impl Chat {
     }
 
     /// Renders the conversation; `think` says what becomes of the thoughts in it.
-    fn render(&self, think: Option<bool>) -> Result<String> {
-        let mut variables = self.dialect.variables(&self.tools, self.tool_render);
+    fn render(&self, think: Option<bool>) -> Result<Rendered> {
+        let messages = mark_messages(&self.tokenizer, &self.messages);
+        let tools = mark_tools(&self.tokenizer, &self.tools);
+        let mut variables = self.dialect.variables(&tools, self.tool_render);
         // What is said by hand is said last.
         variables.extend(self.variables.iter().cloned());
-        self.template.render(&Prompt {
-            messages: &self.dialect.messages(&self.messages, &self.tools, think),
+        let text = self.template.render(&Prompt {
+            messages: &self.dialect.messages(&messages, &tools, think),
             tools: &[],
             think: self.think,
             generate: true,
@@ -202,7 +207,8 @@ impl Chat {
             eos: &self.eos,
             now: self.now,
             variables,
-        })
+        })?;
+        Ok(Rendered::unmark(&text))
     }
 
     /// The parser of the reply to `prompt`.

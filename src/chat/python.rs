@@ -3,6 +3,7 @@
 //! [`PyValue`] wraps JSON so that maps keep their order and print as Python's `repr`; [`json`] writes what `json.dumps` writes with
 //! `ensure_ascii=False`.
 
+use super::rendered::MARK;
 use minijinja::value::{Enumerator, Object, ObjectRepr, ValueKind};
 use minijinja::{Error, ErrorKind, Value};
 use serde_json::Value as Json;
@@ -352,7 +353,8 @@ fn json_string(text: &str, layout: &Layout, out: &mut String) {
             '\t' => out.push_str("\\t"),
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
-            c if c < ' ' || (layout.ascii && !c.is_ascii()) => {
+            // Marks are taken out of the text afterwards.
+            c if c < ' ' || (layout.ascii && !c.is_ascii() && c != MARK) => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     out.push_str(&format!("\\u{unit:04x}"));
                 }

@@ -3,10 +3,10 @@
 use super::args::TemplateArgs;
 use super::chat::{Think, named_template};
 use super::{load, print};
-use crate::chat::{Prompt, Template};
+use crate::chat::{Prompt, Rendered, Template, mark_messages, mark_tools};
 use crate::embedded;
 use crate::error::{Error, Result};
-use crate::tokenizer::{EncodeOptions, Tokenizer};
+use crate::tokenizer::Tokenizer;
 use serde_json::Value as Json;
 use std::path::Path;
 
@@ -54,7 +54,14 @@ pub(super) fn run(args: &TemplateArgs) -> Result<()> {
         Some(date) => date.at(0, 0, 0, 0),
         None => jiff::ZonedDateTime::now().datetime(),
     };
-    let text = template.render(&Prompt {
+    let (messages, tools) = match &tokenizer {
+        Some(tokenizer) => (
+            mark_messages(tokenizer, &messages),
+            mark_tools(tokenizer, &tools),
+        ),
+        None => (messages, tools),
+    };
+    let marked = template.render(&Prompt {
         messages: &messages,
         tools: &tools,
         think: args.think.and_then(Think::switch),
@@ -64,18 +71,20 @@ pub(super) fn run(args: &TemplateArgs) -> Result<()> {
         now,
         variables: args.kwargs.clone().unwrap_or_default(),
     })?;
-    if !args.ids {
-        return print(text.as_bytes());
-    }
-    let tokenizer = tokenizer.ok_or_else(|| Error::Request {
-        field: "--ids",
-        why: "a model is needed, which has the vocabulary".to_owned(),
-    })?;
-    let options = EncodeOptions {
-        add_special: false,
-        parse_special: true,
+    let Some(tokenizer) = tokenizer else {
+        return match args.ids {
+            false => print(marked.as_bytes()),
+            true => Err(Error::Request {
+                field: "--ids",
+                why: "a model is needed, which has the vocabulary".to_owned(),
+            }),
+        };
     };
-    let ids = Json::from(tokenizer.encode(&text, options)?);
+    let rendered = Rendered::unmark(&marked);
+    if !args.ids {
+        return print(rendered.text.as_bytes());
+    }
+    let ids = Json::from(rendered.encode(&tokenizer)?);
     print(format!("{ids}\n").as_bytes())
 }
 

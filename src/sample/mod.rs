@@ -73,7 +73,8 @@ impl Default for SampleOptions {
 }
 
 impl SampleOptions {
-    /// The defaults, with what the makers of a model advise in its file (the keys `general.sampling.*` of llama.cpp).
+    /// The defaults, with what the makers of a model advise in its file: of llama.cpp's keys `general.sampling.*` those named `temp`, `top_k`, `top_p`,
+    /// `min_p`, `penalty_last_n` and `penalty_repeat`. The others are of samplers that smolq has not.
     ///
     /// # Errors
     /// If one of these keys holds something else than a number.

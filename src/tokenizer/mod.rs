@@ -42,7 +42,7 @@ pub use vocab::{TokenKind, Vocab};
 pub struct EncodeOptions {
     /// Put BOS before and EOS after it, each if the model wants it.
     pub add_special: bool,
-    /// Read the texts of control tokens as these tokens. Text from outside must not be read so.
+    /// Read the texts of control tokens as these tokens. Text from outside must not be read so (see [`Tokenizer::encode_prompt`]).
     /// (The texts of user-defined tokens always are.)
     pub parse_special: bool,
 }
@@ -175,7 +175,25 @@ impl Tokenizer {
     /// An error means that the vocabulary cannot write the text: it lacks a byte and has no token for what
     /// it lacks.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>> {
-        self.encode_from(text, options, true)
+        self.encode_from(text, options, true, &[])
+    }
+
+    /// The ids of a prompt: the names of control tokens are read as these tokens, but for those that begin at the bytes `literal`
+    /// (ascending), which are text.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_prompt(&self, text: &str, literal: &[usize]) -> Result<Vec<u32>> {
+        let options = EncodeOptions {
+            add_special: false,
+            parse_special: true,
+        };
+        self.encode_from(text, options, true, literal)
+    }
+
+    /// Where in a text the names of control tokens begin, in bytes, ascending; also of those inside others.
+    pub fn control_names(&self, text: &str) -> Vec<usize> {
+        self.specials.names(text)
     }
 
     /// The ids of a text that goes on from another: without what goes before a whole text, and without control tokens.
@@ -187,15 +205,22 @@ impl Tokenizer {
             add_special: false,
             parse_special: false,
         };
-        self.encode_from(text, options, false)
+        self.encode_from(text, options, false, &[])
     }
 
-    fn encode_from(&self, text: &str, options: EncodeOptions, start: bool) -> Result<Vec<u32>> {
+    fn encode_from(
+        &self,
+        text: &str,
+        options: EncodeOptions,
+        start: bool,
+        literal: &[usize],
+    ) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         if options.add_special && self.add_bos {
             ids.extend(self.bos);
         }
-        let fragments = self.specials.partition(text, options.parse_special);
+        let specials = &self.specials;
+        let fragments = specials.partition(text, options.parse_special, literal);
         match &*self.model {
             Model::Bpe(split, bpe) => {
                 let mut letters = String::new();

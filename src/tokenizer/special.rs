@@ -79,8 +79,34 @@ impl Specials {
             .any(|special| text.starts_with(special.finder.needle()))
     }
 
-    /// Cuts `text` at its special tokens: at all of them, or only at the user-defined.
-    pub(super) fn partition(&self, text: &str, parse_special: bool) -> Vec<Fragment> {
+    /// Where in `text` the names of special tokens that are not user-defined begin, ascending; also of those inside others.
+    pub(super) fn names(&self, text: &str) -> Vec<usize> {
+        let text = text.as_bytes();
+        let pairs = BytePairs::of(text);
+        let mut places = Vec::new();
+        for special in &self.0 {
+            let needle = special.finder.needle();
+            if special.always || !pairs.may_hold(needle) {
+                continue;
+            }
+            let mut from = 0;
+            while let Some(at) = special.find(text, from..text.len(), &[]) {
+                places.push(at);
+                from = at + 1;
+            }
+        }
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+
+    /// Cuts `text` at its special tokens: at all of them but those that begin at `literal` (ascending), or only at the user-defined.
+    pub(super) fn partition(
+        &self,
+        text: &str,
+        parse_special: bool,
+        literal: &[usize],
+    ) -> Vec<Fragment> {
         if text.is_empty() {
             return Vec::new();
         }
@@ -88,7 +114,7 @@ impl Specials {
         let mut fragments = vec![Fragment::Text(0..text.len())];
         for special in &self.0 {
             if (special.always || parse_special) && pairs.may_hold(special.finder.needle()) {
-                special.cut(text.as_bytes(), &mut fragments);
+                special.cut(text.as_bytes(), literal, &mut fragments);
             }
         }
         fragments
@@ -96,10 +122,22 @@ impl Specials {
 }
 
 impl Special {
+    /// Where this token first begins in `range`, but for the places where its name is text.
+    fn find(&self, text: &[u8], range: Range<usize>, literal: &[usize]) -> Option<usize> {
+        let mut from = range.start;
+        loop {
+            let at = from + self.finder.find(&text[from..range.end])?;
+            if self.always || literal.binary_search(&at).is_err() {
+                return Some(at);
+            }
+            from = at + 1;
+        }
+    }
+
     /// Cuts the text that is left at every place where this token is.
-    fn cut(&self, text: &[u8], fragments: &mut Vec<Fragment>) {
+    fn cut(&self, text: &[u8], literal: &[usize], fragments: &mut Vec<Fragment>) {
         let occurs = |fragment: &Fragment| match fragment {
-            Fragment::Text(range) => self.finder.find(&text[range.clone()]).is_some(),
+            Fragment::Text(range) => self.find(text, range.clone(), literal).is_some(),
             Fragment::Token(_) => false,
         };
         let Some(first) = fragments.iter().position(occurs) else {
@@ -110,8 +148,7 @@ impl Special {
                 fragments.push(fragment);
                 continue;
             };
-            while let Some(place) = self.finder.find(&text[rest.clone()]) {
-                let start = rest.start + place;
+            while let Some(start) = self.find(text, rest.clone(), literal) {
                 let mut before = rest.start..start;
                 if self.strip_left {
                     before.end -= text[before.clone()]

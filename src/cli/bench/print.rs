@@ -313,7 +313,7 @@ impl Printer {
                     out += "noisy: the spread hides differences below 5 %; close other programs or raise -r\n";
                 }
                 if self.throttled {
-                    out += "throttled: heat or power held the clock down; cool the machine, wait between tests (--delay 60), measure again\n";
+                    out += "throttled: heat or power held the clock down; cool it, wait (--delay 60), repeat\n";
                 }
                 for about in &self.footer {
                     out += &about.text();
