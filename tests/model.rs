@@ -406,30 +406,55 @@ fn tensors_that_do_not_fit_are_named_all_at_once() {
 
 #[test]
 fn weights_that_are_not_finite_end_the_request() {
-    for name in ["smollm3-q8_0", "llama-f16"] {
+    let [nan, huge] = [f32::NAN, 1e9].map(f32::to_le_bytes);
+    // In half precision: the first weight of F16, the scale of the first weights of Q8_0.
+    let [half_nan, half_inf] = [0x7e00u16, 0x7c00].map(u16::to_le_bytes);
+    for (name, tensor, first) in [
+        ("smollm3-q8_0", "ffn_norm", &nan[..]),
+        ("llama-f16", "ffn_norm", &nan[..]),
+        ("smollm3-q8_0", "attn_q", &half_nan[..]),
+        ("smollm3-q8_0", "attn_k", &half_nan[..]),
+        ("llama-f16", "attn_q", &half_nan[..]),
+        ("llama-f16", "attn_q", &half_inf[..]),
+        ("llama-f16", "attn_k", &half_nan[..]),
+        ("llama-f16", "attn_k", &half_inf[..]),
+        ("qwen3-f16", "attn_q", &half_nan[..]),
+        ("qwen3-f16", "attn_k", &half_inf[..]),
+        ("qwen3-f16", "attn_q_norm", &nan[..]),
+        ("qwen3-f16", "attn_k_norm", &nan[..]),
+        // A key that the cache, in half precision, has no room for.
+        ("qwen3-f16", "attn_k_norm", &huge[..]),
+    ] {
         let case = cases().into_iter().find(|case| case.name == name).unwrap();
+        let damaged = format!("blk.1.{tensor}.weight");
         let gguf = rewritten(&case.file, |name, _, bytes| {
-            if name == "blk.1.ffn_norm.weight" {
-                bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+            if *name == damaged {
+                bytes[..first.len()].copy_from_slice(first);
             }
         });
         let tokenizer = Tokenizer::from_metadata(gguf.metadata(), false).unwrap();
         let model = Arc::new(Model::from_gguf(gguf, &LoadOptions::default()).unwrap());
-        let mut session = session(&model, 2, 512, KvType::F16);
-        let request = Request {
-            prompt: case.tokens.clone(),
-            n_predict: Some(3),
-            ..Request::default()
-        };
-        let result = generate(
-            &mut session,
-            &tokenizer,
-            &request,
-            &AtomicBool::new(false),
-            &mut |_| Ok(()),
-        );
-        let message = result.unwrap_err().to_string();
-        assert!(message.contains("non-finite logits"), "{name}: {message}");
+        for length in [1, 2, 5, case.tokens.len()] {
+            let mut session = session(&model, 2, 512, KvType::F16);
+            let request = Request {
+                prompt: case.tokens[..length].to_vec(),
+                n_predict: Some(3),
+                ..Request::default()
+            };
+            let result = generate(
+                &mut session,
+                &tokenizer,
+                &request,
+                &AtomicBool::new(false),
+                &mut |_| Ok(()),
+            );
+            let what = format!("{name}, {tensor}, {length} tokens");
+            let message = match result {
+                Ok(_) => panic!("{what}: there was an answer"),
+                Err(error) => error.to_string(),
+            };
+            assert!(message.contains("non-finite logits"), "{what}: {message}");
+        }
     }
 }
 

@@ -513,7 +513,7 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn max_bits(self, a: Self::Wide, b: Self::Wide) -> Self::Wide;
     /// Rounded to the nearest whole number, ties to even.
     fn round(self, a: Self::Wide) -> Self::Wide;
-    /// `2^n` for whole `n` in -126..=127.
+    /// `2^n` for whole `n` in -126..=127, 1 for a NaN, and anything for anything else.
     fn pow2(self, n: Self::Wide) -> Self::Wide;
     /// The sum by the fixed tree: lanes `j` and `j + 8`, then 4, 2, 1 apart.
     fn sum(self, a: Self::Wide) -> f32;

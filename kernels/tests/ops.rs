@@ -70,6 +70,55 @@ fn swiglu_is_right_and_the_same_everywhere() {
 }
 
 #[test]
+fn swiglu_goes_to_zero_where_the_exponential_ends() {
+    let gates = [
+        -80.0,
+        -88.3,
+        -88.4,
+        -100.0,
+        -1e3,
+        -1e5,
+        -1e6,
+        -1e30,
+        f32::MIN,
+        -0.0,
+        80.0,
+        88.3,
+        88.4,
+        1e30,
+        f32::MAX,
+    ];
+    let mut truth = gates;
+    swiglu(Level::Scalar, &mut truth, &[1.0; 15]);
+    for (gate, y) in gates.into_iter().zip(truth) {
+        let g = f64::from(gate);
+        let silu = g / (1.0 + (-g).exp());
+        assert!(
+            (f64::from(y) - silu).abs() <= 1e-6 * silu.abs() + 5e-34,
+            "{gate:e}: {y:e} is not {silu:e}"
+        );
+    }
+    for level in Level::available() {
+        let mut out = gates;
+        swiglu(level, &mut out, &[1.0; 15]);
+        assert_eq!(bits(&out), bits(&truth), "{level}");
+        for (gate, up) in [
+            (f32::NAN, 1.0),
+            (f32::INFINITY, 1.0),
+            (f32::NEG_INFINITY, 1.0),
+            (f32::NEG_INFINITY, 0.0),
+            (f32::MIN, f32::NAN),
+            (f32::MIN, f32::INFINITY),
+            (-0.0, f32::INFINITY),
+        ] {
+            let mut out = [gate];
+            swiglu(level, &mut out, &[up]);
+            assert!(!out[0].is_finite(), "{level} {gate} {up}: {}", out[0]);
+        }
+    }
+}
+
+#[test]
 fn rope_turns_the_pairs_it_says() {
     let (cos, sin) = ([0.0, -1.0], [1.0, 0.0]);
     let table = RopeTable {
@@ -114,6 +163,68 @@ impl Stored {
             Stored::F32(all) => KvRows::F32(all),
             Stored::F16(all) => KvRows::F16(all),
             Stored::Q8_0(all) => KvRows::Q8_0(all),
+        }
+    }
+}
+
+#[test]
+fn scores_that_are_not_finite_stay_visible() {
+    let (head_dim, group, first, tokens) = (32, 2, 40, 3);
+    let n = first + tokens;
+    let (k, v) = (numbers(n * head_dim, 8), numbers(n * head_dim, 9));
+    // Of a key that is one number, one head has scores above zero and the other below.
+    let mut q = numbers(tokens * group * head_dim, 10);
+    for (i, q) in q.chunks_exact_mut(head_dim).enumerate() {
+        let sign = if i % group == 0 { 1.0 } else { -1.0 };
+        q.iter_mut().for_each(|q| *q = sign * q.abs());
+    }
+    for kind in 0..3 {
+        // What overflows: the sum of the products, or half precision.
+        let large = if kind == 1 { 1e5 } else { f32::MAX };
+        for level in Level::available() {
+            let run = |k: &[f32]| {
+                let (keys, values) = (
+                    Stored::new(kind, level, k, head_dim),
+                    Stored::new(kind, level, &v, head_dim),
+                );
+                let mut out = vec![0.0; q.len()];
+                let job = Attend {
+                    keys: keys.rows(),
+                    values: values.rows(),
+                    head_dim,
+                    scale: 0.25,
+                    first,
+                    tokens,
+                    group,
+                    queries: &q,
+                };
+                attend(level, &job, &mut AttendScratch::default(), &mut out);
+                out
+            };
+            let sound = run(&k);
+            assert!(sound.iter().all(|y| y.is_finite()));
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, large, -large] {
+                for position in [0, 5, 31, 32, 40, 41, 42] {
+                    let mut k = k.clone();
+                    k[position * head_dim..][..head_dim].fill(bad);
+                    let out = run(&k);
+                    for (i, (out, sound)) in out
+                        .chunks_exact(head_dim)
+                        .zip(sound.chunks_exact(head_dim))
+                        .enumerate()
+                    {
+                        let right = if first + i / group >= position {
+                            out.iter().all(|y| y.is_nan())
+                        } else {
+                            bits(out) == bits(sound)
+                        };
+                        assert!(
+                            right,
+                            "{level} kind {kind} {bad:e} at {position}: query {i}"
+                        );
+                    }
+                }
+            }
         }
     }
 }

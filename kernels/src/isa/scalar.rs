@@ -462,7 +462,7 @@ impl Isa for Scalar {
         a.map(f32::round_ties_even)
     }
     fn pow2(self, n: [f32; 16]) -> [f32; 16] {
-        n.map(|n| f32::from_bits(((n as i32 + 127) << 23) as u32))
+        n.map(|n| f32::from_bits(((n as i32).wrapping_add(127) << 23) as u32))
     }
     fn sum(self, a: [f32; 16]) -> f32 {
         tree(a, |a, b| a + b)

@@ -13,9 +13,10 @@
 //! o[d] = o[d] * exp(top - top') + p[t] * v[t][d]   one chain of fma for each d, t ascending
 //! ```
 //!
-//! and at the end `o / sum`.
+//! and at the end `o / sum`. A score that is not finite, minus infinity too, makes a NaN of its `p`, and so of the query's `sum`
+//! and output: such scores come of weights that are not finite, and of sums and cached keys that overflowed, only.
 
-use super::exp::exp;
+use super::exp::exp_below;
 use crate::Level;
 use crate::dot::LINE;
 use crate::format::BlockQ8_0;
@@ -337,6 +338,7 @@ impl Task for Run<'_, '_> {
                 for (i, scores) in scores[..real].iter_mut().enumerate() {
                     scores[visible((q + i) / group)..].fill(f32::NEG_INFINITY);
                 }
+                // A NaN may get lost here, but not below: `p` shows it, however low the top is.
                 let new_tops = {
                     let old = isa.wide(lane16(&tops[q..], 0));
                     let mut new = [old; 16];
@@ -349,7 +351,7 @@ impl Task for Run<'_, '_> {
                 for (i, scores) in scores[..real].iter_mut().enumerate() {
                     let shift = isa.splat_wide(-new_tops[i]);
                     for part in scores.as_chunks_mut::<16>().0 {
-                        isa.put(exp(isa, isa.add(isa.wide(part), shift)), part);
+                        isa.put(exp_below(isa, isa.add(isa.wide(part), shift)), part);
                     }
                     scores[visible((q + i) / group)..].fill(0.0);
                 }
@@ -366,7 +368,7 @@ impl Task for Run<'_, '_> {
                     isa.splat_wide(-1.0),
                     isa.wide(lane16(&tops[q..], 0)),
                 );
-                let fades = isa.wide_array(exp(isa, fades));
+                let fades = isa.wide_array(exp_below(isa, fades));
                 for i in 0..real {
                     let (top, sum) = (&mut tops[q + i], &mut sums[q + i]);
                     if new_tops[i] != *top {
