@@ -44,6 +44,36 @@ fn rms_norm_is_right_and_the_same_everywhere() {
 }
 
 #[test]
+fn rms_norm_shows_a_mean_that_is_not_finite() {
+    for level in Level::available() {
+        for n in [16, 17, 100] {
+            let run = |x: &[f32]| {
+                let mut out = vec![0.0; n];
+                rms_norm(level, x, &vec![1.0; n], 1e-6, &mut out);
+                out
+            };
+            // The sums of the lanes overflow, or only the sum of all; and one value is to blame.
+            let mut bad = vec![vec![1e20; n], vec![1.5e19; n]];
+            for one in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
+                let mut x = vec![1.0; n];
+                x[n - 1] = one;
+                bad.push(x);
+            }
+            for x in bad {
+                assert!(
+                    run(&x).iter().all(|y| y.is_nan()),
+                    "{level} {n}: {:e}",
+                    x[n - 1]
+                );
+            }
+            for y in run(&vec![1e18; n]) {
+                assert!((y - 1.0).abs() < 1e-6, "{level} {n}: {y}");
+            }
+        }
+    }
+}
+
+#[test]
 fn swiglu_is_right_and_the_same_everywhere() {
     for n in [1, 16, 33, 11008] {
         let (mut gate, up) = (numbers(n, 3), numbers(n, 4));

@@ -21,7 +21,13 @@ impl Task for RmsNorm<'_> {
             let x = load_floats(isa, self.x, at);
             squares = isa.fma(x, x, squares);
         }
-        let scale = 1.0 / (isa.sum(squares) / n as f32 + self.eps).sqrt();
+        let mean = isa.sum(squares) / n as f32 + self.eps;
+        // One over the root of infinity is zero, and zeros would hide that the sum has overflowed.
+        let scale = if mean.is_finite() {
+            1.0 / mean.sqrt()
+        } else {
+            f32::NAN
+        };
         let scale = isa.splat_wide(scale);
         for at in (0..n).step_by(16) {
             let x = isa.mul(load_floats(isa, self.x, at), scale);
@@ -43,7 +49,7 @@ pub(crate) fn store_floats<I: Isa>(isa: I, a: I::Wide, out: &mut [f32], at: usiz
     }
 }
 
-/// `out = x / sqrt(mean(x^2) + eps) * weight` (Zhang and Sennrich 2019, arXiv:1910.07467).
+/// `out = x / sqrt(mean(x^2) + eps) * weight` (Zhang and Sennrich 2019, arXiv:1910.07467); all NaN if the mean is not finite.
 ///
 /// # Panics
 /// If the lengths differ.
