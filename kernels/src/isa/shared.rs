@@ -28,6 +28,9 @@ const READER: u64 = 1;
 const ROW_WRITER: u64 = 1 << 21;
 const COL_WRITER: u64 = 1 << 42;
 const COUNTER: u64 = (1 << 21) - 1;
+/// Users of one kind that there may be: half of what a counter holds, so that threads on their way to being refused cannot make
+/// it run over into the next one.
+const MOST: u64 = 1 << 20;
 
 /// A `rows x cols` matrix of `T`, row after row, shared between the threads of a region.
 pub struct Shared<T> {
@@ -110,14 +113,29 @@ fn words(range: Range<usize>) -> impl Iterator<Item = (usize, u64)> {
 
 impl<T> Shared<T> {
     /// A matrix filled with `value`.
+    ///
+    /// # Panics
+    /// If there cannot be so many values.
     pub fn new(rows: usize, cols: usize, value: T) -> Shared<T>
     where
         T: Clone,
     {
-        Shared::from_box(rows, cols, vec![value; rows * cols].into_boxed_slice())
+        let Some(values) = rows.checked_mul(cols) else {
+            panic!("a buffer of {rows} x {cols} values is larger than the address space");
+        };
+        Shared::from_box(rows, cols, vec![value; values].into_boxed_slice())
     }
 
+    /// What every matrix is made by.
+    ///
+    /// # Panics
+    /// If there are not `rows * cols` cells: that there are is what makes borrows of rows and columns sound.
     fn from_box(rows: usize, cols: usize, cells: Box<[T]>) -> Shared<T> {
+        assert_eq!(
+            rows.checked_mul(cols),
+            Some(cells.len()),
+            "{rows} x {cols} cells"
+        );
         // SAFETY: `UnsafeCell<T>` has the layout of `T`, and the box is owned.
         let cells = unsafe { Box::from_raw(Box::into_raw(cells) as *mut [UnsafeCell<T>]) };
         Shared {
@@ -173,13 +191,18 @@ impl<T> Shared<T> {
     /// Enters as one more user of a kind.
     ///
     /// # Panics
-    /// If there are users of another kind.
+    /// If there are users of another kind, or [`MOST`] of this one.
     #[track_caller]
     fn enter(&self, kind: u64) {
         let before = self.users.fetch_add(kind, Ordering::AcqRel);
         let others = before & !(COUNTER * kind);
-        if others != 0 {
+        let full = before & (MOST * kind);
+        if others | full != 0 {
             self.users.fetch_sub(kind, Ordering::AcqRel);
+            assert!(
+                others != 0,
+                "a buffer has {MOST} users: borrows of it are never given back"
+            );
             panic!(
                 "a step reads and writes one buffer at a time, or writes it by rows and by columns"
             );
@@ -465,6 +488,28 @@ mod tests {
         let all = m.read();
         assert_eq!((all[16], all[63]), (1, 2));
         assert_eq!(all.iter().sum::<i32>(), 3);
+    }
+
+    #[test]
+    fn more_values_than_there_can_be_are_refused() {
+        // The product is zero, if nobody looks.
+        let half = usize::MAX / 2 + 1;
+        assert!(refused(|| Shared::new(half, 2, 0u8)));
+        assert!(Shared::<u8>::zeroed(half, 2).is_err());
+    }
+
+    #[test]
+    fn a_counter_does_not_run_over_into_the_next() {
+        let m = Shared::new(4, 64, 0u8);
+        for kind in [READER, ROW_WRITER, COL_WRITER] {
+            m.users.store((MOST - 1) * kind, Ordering::Relaxed);
+            m.enter(kind);
+            assert!(refused(|| m.enter(kind)));
+            assert_eq!(m.users.load(Ordering::Relaxed), MOST * kind);
+            m.leave(kind);
+        }
+        m.users.store(0, Ordering::Relaxed);
+        drop(m.write_rows(0..4));
     }
 
     #[test]
