@@ -504,8 +504,15 @@ fn weigh_part<I: Isa, const Q: usize, const W: usize>(
 /// Computes `out = [token][head in group][head_dim]`.
 ///
 /// # Panics
-/// If the lengths do not fit.
+/// If the lengths do not fit, or heads in blocks are not whole blocks.
 pub fn attend(level: Level, job: &Attend<'_>, scratch: &mut AttendScratch, out: &mut [f32]) {
+    for rows in [job.keys, job.values] {
+        assert!(
+            !matches!(rows, KvRows::Q8_0(_)) || job.head_dim.is_multiple_of(32),
+            "heads of {} values are not whole blocks",
+            job.head_dim
+        );
+    }
     assert_eq!(job.queries.len(), job.tokens * job.group * job.head_dim);
     assert_eq!(job.queries.len(), out.len());
     with_isa!(level, isa => isa.run(Run { job, scratch, out }));
@@ -543,5 +550,11 @@ impl Task for Store<'_> {
 /// # Panics
 /// If the lengths differ.
 pub fn store(level: Level, x: &[f32], out: KvRowMut<'_>) {
+    let places = match &out {
+        KvRowMut::F32(out) => out.len(),
+        KvRowMut::F16(out) => out.len(),
+        KvRowMut::Q8_0(out) => 32 * out.len(),
+    };
+    assert_eq!(x.len(), places, "a place for each value");
     with_isa!(level, isa => isa.run(Store { x, out }));
 }
