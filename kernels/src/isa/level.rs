@@ -1,5 +1,6 @@
 //! The levels: which sets of verbs exist, what each needs of the CPU, and which one to use.
 
+use std::env::VarError;
 use std::fmt;
 
 /// One row for each level, slowest first: name, token, the CPU features that it needs.
@@ -89,14 +90,21 @@ impl Level {
         Level::available().last().unwrap_or(Level::Scalar)
     }
 
-    /// The level named by the environment variable `SMOLQ_LEVEL`, else the best one.
+    /// The level named by the environment variable `SMOLQ_LEVEL`, else (if there is none, or an empty one) the best one.
     ///
     /// # Errors
     /// If the variable names no level of this build, or one that this CPU cannot run.
     pub fn choose() -> Result<Level, String> {
-        match std::env::var("SMOLQ_LEVEL") {
+        Level::wanted(std::env::var("SMOLQ_LEVEL"))
+    }
+
+    fn wanted(name: Result<String, VarError>) -> Result<Level, String> {
+        match name {
             Ok(name) if !name.is_empty() => Level::named(&name),
-            _ => Ok(Level::best()),
+            Ok(_) | Err(VarError::NotPresent) => Ok(Level::best()),
+            Err(VarError::NotUnicode(name)) => Err(format!(
+                "no level is named {name:?}, which is not even Unicode"
+            )),
         }
     }
 
@@ -138,5 +146,19 @@ impl Level {
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_name_that_is_not_there_means_any() {
+        assert_eq!(Level::wanted(Err(VarError::NotPresent)), Ok(Level::best()));
+        assert_eq!(Level::wanted(Ok(String::new())), Ok(Level::best()));
+        assert_eq!(Level::wanted(Ok("scalar".to_owned())), Ok(Level::Scalar));
+        assert!(Level::wanted(Ok("sse9".to_owned())).is_err());
+        assert!(Level::wanted(Err(VarError::NotUnicode("scalar".into()))).is_err());
     }
 }
