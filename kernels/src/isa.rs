@@ -130,8 +130,6 @@ pub trait Isa: Copy + Send + Sync + 'static {
             self.and(self.bits(bits), self.splat(16)),
         )
     }
-    /// 16 bytes, twice.
-    fn twice(self, from: &[u8; 16]) -> Self::Bytes;
     /// One byte 32 times.
     fn splat(self, byte: u8) -> Self::Bytes;
     /// `bits` as bytes: byte `j` is 0xFF where bit `j` is set, else 0.

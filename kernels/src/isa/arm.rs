@@ -64,10 +64,6 @@ macro_rules! bytes_128 {
             v!([vandq_u8(packed, vdupq_n_u8(15)), vshrq_n_u8::<4>(packed)])
         }
         #[inline(always)]
-        fn twice(self, from: &[u8; 16]) -> [uint8x16_t; 2] {
-            [load(from); 2]
-        }
-        #[inline(always)]
         fn splat(self, byte: u8) -> [uint8x16_t; 2] {
             v!([vdupq_n_u8(byte); 2])
         }

@@ -71,9 +71,6 @@ impl Isa for Scalar {
             }
         })
     }
-    fn twice(self, from: &[u8; 16]) -> [u8; 32] {
-        from_fn(|j| from[j % 16])
-    }
     fn splat(self, byte: u8) -> [u8; 32] {
         [byte; 32]
     }

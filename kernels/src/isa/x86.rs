@@ -309,10 +309,6 @@ macro_rules! bytes_256 {
             })
         }
         #[inline(always)]
-        fn twice(self, from: &[u8; 16]) -> __m256i {
-            v!(_mm256_broadcastsi128_si256(load_half(from)))
-        }
-        #[inline(always)]
         fn splat(self, byte: u8) -> __m256i {
             v!(_mm256_set1_epi8(byte as i8))
         }
