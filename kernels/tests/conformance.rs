@@ -53,17 +53,62 @@ fn aligned(bytes: &[u8]) -> Vec<u64> {
     words
 }
 
-/// `tokens` rows of inputs: ordinary, with one huge value, all zero, all equal to the extreme.
-fn inputs(tokens: usize, cols: usize, random: &mut Random) -> Vec<f32> {
+/// Where the blocks of a quantized format have half-precision numbers: those that make a NaN of what is zero otherwise.
+fn halves(format: FormatId) -> Vec<usize> {
+    let (bytes, values) = (format.block_bytes(), format.block_len());
+    if values == 1 {
+        return Vec::new();
+    }
+    let shows = |at: &usize| {
+        let mut block = vec![0u8; bytes];
+        block[*at..at + 2].copy_from_slice(&0x7e00u16.to_le_bytes());
+        let mut out = vec![0.0f32; values];
+        dequantize(
+            format,
+            &bytemuck::cast_slice::<u64, u8>(&aligned(&block))[..bytes],
+            &mut out,
+        );
+        out.iter().any(|x| x.is_nan())
+    };
+    (0..bytes - 1).step_by(2).filter(shows).collect()
+}
+
+/// Weights whose sums come near to what their integers hold: one byte all over a block, and one at its beginning or its end, where
+/// integer scales are. Half-precision scales are 2^-10.
+fn largest(format: FormatId, rows: usize, cols: usize) -> Vec<u8> {
+    const EXTREMES: [u8; 4] = [0x00, 0x7f, 0x80, 0xff];
+    let (len, halves) = (format.block_bytes(), halves(format));
+    let mut out = Vec::new();
+    for row in 0..rows {
+        let (edge, middle) = (EXTREMES[row % 4], EXTREMES[row / 4 % 4]);
+        let mut block = vec![middle; len];
+        if row / 16 % 2 == 0 {
+            block[..len.min(16)].fill(edge);
+        } else {
+            block[len.saturating_sub(18)..].fill(edge);
+        }
+        for &at in &halves {
+            block[at..at + 2].copy_from_slice(&0x1400u16.to_le_bytes());
+        }
+        out.extend(block.repeat(cols / format.block_len()));
+    }
+    out
+}
+
+/// `tokens` rows of inputs: ordinary, with one huge value, all zero, all equal to the extreme. The kinds take turns, beginning
+/// with that of number `first`.
+fn inputs(tokens: usize, cols: usize, first: usize, random: &mut Random) -> Vec<f32> {
     let mut x: Vec<f32> = (0..tokens * cols).map(|_| random.normal()).collect();
     for (t, x) in x.chunks_exact_mut(cols).enumerate() {
-        match t % 5 {
+        match (first + t) % 7 {
             1 => x[random.next() as usize % cols] = 1e4,
             2 => x.fill(0.0),
             3 => x
                 .iter_mut()
                 .enumerate()
                 .for_each(|(i, x)| *x = if i % 3 == 0 { -2.5 } else { 2.5 }),
+            4 => x.fill(2.5),
+            5 => x.fill(-2.5),
             _ => {}
         }
     }
@@ -104,9 +149,42 @@ fn same(a: f32, b: f32) -> bool {
     a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
 }
 
+/// Pools of one thread, of two and of three.
+fn pools() -> Vec<Pool> {
+    (1..=3).map(|n| Pool::new(n).unwrap()).collect()
+}
+
+/// Compares what each tested level makes of the first tokens, for each number of them in `counts`, with what scalar makes of all.
+/// Gives the latter.
+fn compare(
+    pools: &[Pool],
+    matrix: Matrix<'_>,
+    x: &[f32],
+    counts: &[usize],
+    what: &str,
+) -> Vec<f32> {
+    let (format, rows, cols) = (matrix.format(), matrix.rows(), matrix.cols());
+    let truth = run(Level::Scalar, &pools[0], matrix, x, x.len() / cols);
+    for level in tested() {
+        for &tokens in counts {
+            let pool = &pools[(tokens + rows) % pools.len()];
+            let got = run(level, pool, matrix, &x[..tokens * cols], tokens);
+            for (i, (&got, &truth)) in got.iter().zip(&truth).enumerate() {
+                assert!(
+                    same(got, truth),
+                    "{format} {level} {what} {rows}x{cols} of {tokens}: token {} row {}: {got:e} is not {truth:e}",
+                    i / rows,
+                    i % rows
+                );
+            }
+        }
+    }
+    truth
+}
+
 #[test]
 fn every_level_gives_the_bits_of_scalar() {
-    let pools: Vec<_> = (1..=3).map(|n| Pool::new(n).unwrap()).collect();
+    let pools = pools();
     for &level in Level::ALL {
         if !level.is_available() {
             println!("NOT TESTED on this CPU: level {level}");
@@ -143,24 +221,34 @@ fn every_level_gives_the_bits_of_scalar() {
                 let bytes = &bytemuck::cast_slice::<u64, u8>(&storage)[..bytes.len()];
                 let matrix = Matrix::new(format, rows, cols, bytes).unwrap();
                 let most = 17;
-                let x = inputs(most, cols, &mut random);
-                let truth = run(Level::Scalar, &pools[0], matrix, &x, most);
-                for level in tested() {
-                    for tokens in [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, most] {
-                        let pool = &pools[(tokens + rows) % pools.len()];
-                        let got = run(level, pool, matrix, &x[..tokens * cols], tokens);
-                        for (i, (&got, &truth)) in got.iter().zip(&truth).enumerate() {
-                            assert!(
-                                same(got, truth),
-                                "{format} {level} {kind:?} {rows}x{cols} of {tokens}: token {} row {}: {got:e} is not {truth:e}",
-                                i / rows,
-                                i % rows
-                            );
-                        }
-                    }
-                }
+                // The first tokens, which are all that a few are, differ from shape to shape.
+                let x = inputs(most, cols, rows, &mut random);
+                let counts = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, most];
+                compare(&pools, matrix, &x, &counts, &format!("{kind:?}"));
             }
         }
+    }
+}
+
+#[test]
+fn the_largest_sums_fit() {
+    let pools = pools();
+    for &format in FormatId::ALL {
+        // All pairs of bytes in each of two panels, and a row more; a pair of blocks, and a block more.
+        let (rows, cols) = (33, 3 * format.block_len().max(32));
+        let bytes = largest(format, rows, cols);
+        let storage = aligned(&bytes);
+        let bytes = &bytemuck::cast_slice::<u64, u8>(&storage)[..bytes.len()];
+        let matrix = Matrix::new(format, rows, cols, bytes).unwrap();
+        let most = 9;
+        let x = inputs(most, cols, 4, &mut Random(format as u64));
+        let truth = compare(&pools, matrix, &x, &[1, 2, 4, 5, most], "largest");
+        // Among the weights are zeros, and floats that are not finite, but others too.
+        let says_something = |y: &&f32| y.is_finite() && **y != 0.0;
+        assert!(
+            truth.iter().filter(says_something).count() > rows / 2,
+            "{format}"
+        );
     }
 }
 
