@@ -309,7 +309,7 @@ fn attention_is_right_and_the_same_everywhere_and_in_any_chunks() {
     ] {
         // Heads of the last three end in half a vector.
         for (head_dim, group, first, tokens) in [
-            (32, 1, 0, 1),
+            (32_usize, 1, 0, 1),
             (32, 4, 0, 70),
             (64, 3, 31, 5),
             (128, 4, 100, 9),
