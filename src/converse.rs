@@ -13,7 +13,7 @@ use crate::sample::SampleOptions;
 use crate::speculate::Speculator;
 use crate::tokenizer::Tokenizer;
 use crate::tools::{ToolResult, Toolbox};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -242,7 +242,8 @@ impl Engine {
     }
 
     /// Runs a turn: adds `message` to the chat (`None` answers the last one anew) and replies, until a reply has no call that could be
-    /// run. With the tools of the chat but without a toolbox, the calls are left to the caller.
+    /// run. With the tools of the chat but without a toolbox, the calls are left to the caller. Under [`ToolChoice::None`] the chat is
+    /// as one without tools: the model is told of none, and what looks like a call is text.
     ///
     /// # Errors
     /// If the template refuses, the prompt does not fit, a grammar is not sound, or the front fails. The chat is then as it was.
@@ -256,12 +257,19 @@ impl Engine {
         front: &mut dyn Front,
     ) -> Result<Turn> {
         let before = chat.messages().len();
+        let withheld = match options.rules.tool_choice {
+            ToolChoice::None => std::mem::take(&mut chat.tools),
+            _ => Vec::new(),
+        };
         if let Some(message) = message {
             chat.push("user", message);
         }
         let turn = self.steps(chat, toolbox, options, control, front);
         if turn.is_err() {
             chat.truncate(before);
+        }
+        if !withheld.is_empty() {
+            chat.tools = withheld;
         }
         turn
     }
@@ -329,11 +337,7 @@ impl Engine {
     ) -> Result<(Outcome, Vec<std::result::Result<Call, String>>)> {
         let prompt = chat.prompt()?;
         self.change_mode(chat.think)?;
-        let tools: &[Json] = match rules.tool_choice {
-            ToolChoice::None => &[],
-            _ => &chat.tools,
-        };
-        if rules.grammar.is_some() || !tools.is_empty() {
+        if rules.grammar.is_some() || !chat.tools.is_empty() {
             self.vocabulary()?;
         }
         let Engine {
@@ -357,7 +361,7 @@ impl Engine {
             tokenizer,
             vocabulary.get(),
             chat.dialect(),
-            tools,
+            &chat.tools,
             rules,
             &prompt.text,
             &control.end_thought,

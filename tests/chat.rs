@@ -66,6 +66,26 @@ fn a_model_with_a_template_is_sent_the_rendered_conversation() {
 }
 
 #[test]
+fn a_prompt_tells_of_tools_unless_none_is_to_be_called() {
+    let model = model_with(TEMPLATE, "tools.gguf");
+    let echo = |choice: &str| {
+        let mut command = smolq();
+        command.arg("run").arg(&model).args(["-p", "Hello"]);
+        command.args(["--tools", "get_time", "--tool-choice", choice]);
+        command.args(["--json", "--echo", "-n", "1", "--temp", "0", "-c", "2048"]);
+        let text = stdout(&command.output().unwrap());
+        let prompt: Json = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        prompt["text"].as_str().unwrap().to_owned()
+    };
+    let text = echo("auto");
+    assert!(
+        text.contains("<system>") && text.contains("get_time"),
+        "{text}"
+    );
+    assert_eq!(echo("none"), "[think]\n<user> Hello\n<assistant>\n");
+}
+
+#[test]
 fn a_model_without_a_template_says_that_chat_flags_do_nothing() {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/llama-f16.gguf");
     let mut command = smolq();

@@ -6,7 +6,7 @@ mod schemas;
 
 use schemas::{check, schemas, validator};
 use serde_json::{Map, Value, json};
-use smolq::chat::{Call, Chat, ReplyEvent, ReplyRules, Template, ThinkBudget};
+use smolq::chat::{Call, Chat, ReplyEvent, ReplyRules, Template, ThinkBudget, ToolChoice};
 use smolq::constrain::Grammar;
 use smolq::converse::{Control, Engine, Front, Permission, TurnEvent, TurnOptions};
 use smolq::generate::StopReason;
@@ -14,14 +14,18 @@ use smolq::model::{LoadOptions, Model, Session, SessionOptions};
 use smolq::sample::SampleOptions;
 use smolq::speculate::Speculator;
 use smolq::tokenizer::Tokenizer;
+use smolq::tools::Toolbox;
 use std::path::Path;
 use std::sync::Arc;
 
 /// What is said, told apart.
 #[derive(Default)]
 struct Heard {
+    prompt: String,
     thought: String,
     answer: String,
+    calls: usize,
+    results: usize,
 }
 
 impl Front for Heard {
@@ -29,6 +33,9 @@ impl Front for Heard {
         match event {
             TurnEvent::Reply(ReplyEvent::Thought(text)) => self.thought.push_str(&text),
             TurnEvent::Reply(ReplyEvent::Answer(text)) => self.answer.push_str(&text),
+            TurnEvent::Reply(ReplyEvent::CallEnd { .. }) => self.calls += 1,
+            TurnEvent::Prompt(text) => self.prompt.push_str(text),
+            TurnEvent::Result { .. } => self.results += 1,
             _ => {}
         }
         Ok(())
@@ -95,8 +102,8 @@ fn bounded(schema: &Value) -> Value {
     }
 }
 
-#[test]
-fn answers_of_a_chat_are_by_their_schema_with_and_without_thinking() {
+/// The model inside the program at work, and its template.
+fn tiny() -> (Engine, Template) {
     let load = LoadOptions::default();
     let gguf = smolq::embedded::open(Path::new("tiny"), &load.open).unwrap();
     let template = Template::from_metadata(gguf.metadata()).unwrap().unwrap();
@@ -107,7 +114,12 @@ fn answers_of_a_chat_are_by_their_schema_with_and_without_thinking() {
         ..SessionOptions::default()
     };
     let session = Session::new(model, &options).unwrap();
-    let mut engine = Engine::new(session, Speculator::off(), tokenizer);
+    (Engine::new(session, Speculator::off(), tokenizer), template)
+}
+
+#[test]
+fn answers_of_a_chat_are_by_their_schema_with_and_without_thinking() {
+    let (mut engine, template) = tiny();
     let now = jiff::civil::date(2026, 1, 1).at(0, 0, 0, 0);
     let mut valid = [0, 0];
     for schema in schemas().iter().map(bounded) {
@@ -159,4 +171,55 @@ fn answers_of_a_chat_are_by_their_schema_with_and_without_thinking() {
     }
     println!("without a thought {}, after one {}", valid[0], valid[1]);
     assert_eq!(valid[0] + valid[1], 500);
+}
+
+#[test]
+fn tools_that_are_not_to_be_called_are_neither_told_of_nor_run() {
+    let (mut engine, template) = tiny();
+    let mut toolbox = Toolbox::from_spec(&["get_time".to_owned()], None).unwrap();
+    let now = jiff::civil::date(2026, 1, 1).at(0, 0, 0, 0);
+    let mut chat = Chat::new(template, engine.tokenizer(), now);
+    chat.think = Some(false);
+    chat.tools = toolbox.declarations();
+    // The answer has to look like a call; whether it is one is what the choice says.
+    let call = "<tool_call>\n{\"name\": \"get_time\", \"arguments\": {}}\n</tool_call>";
+    let pattern =
+        r#"<tool_call>\n\{"name": "get_time", "arguments": \{\}\}\n</tool_call>"#.to_owned();
+    for (tool_choice, calls) in [(ToolChoice::None, 0), (ToolChoice::Auto, 1)] {
+        chat.clear();
+        let options = TurnOptions {
+            sample: SampleOptions {
+                temp: 0.0,
+                ..SampleOptions::default()
+            },
+            rules: ReplyRules {
+                grammar: Some(Grammar::Regex(pattern.clone())),
+                tool_choice,
+                parallel: false,
+                ..ReplyRules::default()
+            },
+            max_steps: 1,
+            ..TurnOptions::default()
+        };
+        let mut heard = Heard::default();
+        let turn = engine.turn(
+            &mut chat,
+            Some("What is the time in UTC?"),
+            Some(&mut toolbox),
+            &options,
+            &Control::default(),
+            &mut heard,
+        );
+        turn.unwrap();
+        assert_eq!(
+            heard.prompt.contains("get_time"),
+            calls > 0,
+            "{}",
+            heard.prompt
+        );
+        assert_eq!((heard.calls, heard.results), (calls, calls));
+        assert_eq!(heard.answer, if calls == 0 { call } else { "" });
+        // They may be called the next time.
+        assert_eq!(chat.tools.len(), 1);
+    }
 }
