@@ -86,6 +86,29 @@ fn a_prompt_tells_of_tools_unless_none_is_to_be_called() {
 }
 
 #[test]
+fn a_chat_of_which_only_the_text_was_kept_goes_on() {
+    let model = model_with(TEMPLATE, "kept.gguf");
+    let file = model.with_file_name("kept.smolq");
+    let again = || {
+        let mut command = smolq();
+        command.arg("run").arg(&model).arg("--session").arg(&file);
+        command.args(["-p", "Again", "--echo", "-n", "1", "--temp", "0"]);
+        command.output().unwrap()
+    };
+    // As it is written after each turn.
+    let text = r#"{"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}], "think": null}"#;
+    std::fs::write(&file, text).unwrap();
+    let text = stdout(&again());
+    let expected = "[think]\n<user> Hello\n<assistant> Hi\n<user> Again\n<assistant>";
+    assert!(text.starts_with(expected), "{text}");
+    // At the end there is all of it.
+    assert!(std::fs::read(&file).unwrap().starts_with(b"SMOLQSES"));
+    std::fs::write(&file, "{}").unwrap();
+    fails(&again(), 1, &["conversation"]);
+    assert_eq!(std::fs::read(&file).unwrap(), b"{}");
+}
+
+#[test]
 fn a_model_without_a_template_says_that_chat_flags_do_nothing() {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/llama-f16.gguf");
     let mut command = smolq();

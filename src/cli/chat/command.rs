@@ -1,7 +1,7 @@
 //! What a person can say to the program instead of to the model: lines that begin with a slash.
 
 use super::args::{Think, Thoughts};
-use super::{Talk, is_json, screen};
+use super::{Talk, screen};
 use crate::chat::ThinkBudget;
 use crate::cli::{load, memory, note, one_line};
 use crate::constrain::Grammar;
@@ -126,13 +126,11 @@ pub(super) fn run(talk: &mut Talk<'_>, line: &str) -> Result<After> {
         }
         "/load" => {
             let path = file(rest)?;
-            talk.load(path)?;
-            let count = talk.chat.messages().len();
-            let held = if is_json(path) {
-                String::new()
-            } else {
-                format!(", {} tokens held", talk.engine.session.pos())
+            let held = match talk.load(path)? {
+                true => format!(", {} tokens held", talk.engine.session.pos()),
+                false => String::new(),
             };
+            let count = talk.chat.messages().len();
             note(&format!("{count} messages{held}."));
         }
         "/system" => {

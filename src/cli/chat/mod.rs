@@ -13,7 +13,7 @@ pub(super) use keys::restore as restore_terminal;
 use super::args::RunArgs;
 use super::interrupt::{CONTROL, INTERRUPTED};
 use super::run::report;
-use super::{load, note};
+use super::{load, note, one_line};
 use crate::chat::{Chat, ReplyRules, Template};
 use crate::constrain::Grammar;
 use crate::converse::{Engine, Turn, TurnOptions};
@@ -26,7 +26,8 @@ use crate::tools::Toolbox;
 use args::Thoughts;
 use screen::{Screen, ScreenOptions};
 use serde_json::{Value as Json, json};
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -106,6 +107,8 @@ pub(super) struct Talk<'a> {
     verbose: bool,
     /// Where the conversation is kept.
     file: Option<PathBuf>,
+    /// The text that was last found or written there.
+    kept: Json,
     /// The last turn.
     last: Option<Turn>,
     /// Whether each question stands for itself.
@@ -173,6 +176,7 @@ impl<'a> Talk<'a> {
             load_time,
             verbose: args.verbose,
             file: args.chat.session.clone(),
+            kept: Json::Null,
             last: None,
             forgetful: false,
         };
@@ -196,6 +200,7 @@ impl<'a> Talk<'a> {
         if args.chat.think.is_some() {
             talk.chat.think = args.chat.think.and_then(Think::switch);
         }
+        talk.kept = talk.chat.to_json();
         Ok(talk)
     }
 
@@ -272,24 +277,32 @@ impl<'a> Talk<'a> {
         )
     }
 
-    /// The conversation and settings as they are kept.
-    fn to_json(&self) -> Json {
-        json!({"chat": self.chat.to_json()})
+    /// The file that the conversation is kept in, if there is something to keep or, in the file, to forget.
+    fn keeper(&self) -> Option<&Path> {
+        let path = self.file.as_deref()?;
+        let messages = self.chat.messages();
+        let begun = messages.iter().any(|message| message["role"] != "system");
+        (begun || path.exists()).then_some(path)
     }
 
-    fn keep(&mut self) -> Result<()> {
-        match self.file.clone() {
-            Some(path)
-                if self
-                    .chat
-                    .messages()
-                    .iter()
-                    .any(|message| message["role"] != "system") =>
-            {
-                self.save(&path)
-            }
-            _ => Ok(()),
+    /// Keeps the conversation at the end of the program.
+    fn keep(&self) -> Result<()> {
+        self.keeper().map_or(Ok(()), |path| self.save(path))
+    }
+
+    /// Keeps the text of the conversation after each turn, so that it is there however the program ends. What the model has read of it is
+    /// not written again each time: some hundred megabytes for a large model, which would take longer than many an answer, and wear
+    /// out memory cards. If the program is killed, that is read anew.
+    fn keep_text(&mut self) {
+        let text = self.chat.to_json();
+        let Some(path) = self.keeper().filter(|_| text != self.kept) else {
+            return;
+        };
+        if let Err(error) = saved::write_text(path, &text) {
+            let error = one_line(&error.to_string());
+            return note(&format!("smolq: warning: {error}"));
         }
+        self.kept = text;
     }
 
     /// Saves the conversation: as messages only if the file's name ends in .json.
@@ -297,23 +310,36 @@ impl<'a> Talk<'a> {
         if is_json(path) {
             return saved::write_text(path, &self.chat.to_json());
         }
-        saved::write(path, &self.engine.session, &self.to_json())
+        let text = json!({"chat": self.chat.to_json()});
+        saved::write(path, &self.engine.session, &text)
     }
 
-    /// Goes on with a saved conversation. One of another model is refused; its text can be had as JSON.
-    fn load(&mut self, path: &Path) -> Result<()> {
-        let json = match is_json(path) {
+    /// Goes on with a saved conversation, and says whether what the model had read of it was saved too. One of another model is then
+    /// refused; its text can be had as JSON.
+    fn load(&mut self, path: &Path) -> Result<bool> {
+        let is_text = is_json(path) || begins_as_json(path);
+        let json = match is_text {
             true => serde_json::from_str(&load::text(path)?).map_err(|error| Error::Request {
                 field: "conversation",
                 why: format!("{}: {error}", path.display()),
             })?,
             false => saved::read(path, &mut self.engine.session)?,
         };
-        self.chat.restore(json.get("chat").unwrap_or(&json))
+        self.chat.restore(json.get("chat").unwrap_or(&json))?;
+        Ok(!is_text)
     }
 }
 
 fn is_json(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| extension == "json")
+}
+
+/// Whether a file holds text alone whatever its name is: that of a chat that was killed between two turns.
+fn begins_as_json(path: &Path) -> bool {
+    let mut first = [0];
+    // Opening a FIFO would wait.
+    let read = path.is_file()
+        && File::open(path).is_ok_and(|mut file| file.read_exact(&mut first).is_ok());
+    read && first == *b"{"
 }

@@ -253,6 +253,7 @@ fn answer(talk: &mut Talk<'_>, line: &str) -> Result<bool> {
             Err(error) => Err(error),
         },
     };
+    talk.keep_text();
     match done {
         Err(Error::Context { needed, .. }) => {
             note(&format!("smolq: {needed} tokens would be needed"));
