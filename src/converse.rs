@@ -401,8 +401,9 @@ impl Engine {
                 }
             },
         )?;
+        let thinking = parser.is_thinking();
         tell(front, parser.finish())?;
-        chat.push("assistant", &text);
+        chat.push_reply(&text, thinking);
         Ok((outcome, calls))
     }
 }

@@ -41,6 +41,53 @@ fn model_with(template: &str, name: &str) -> PathBuf {
     path
 }
 
+/// A chat that has not begun.
+fn chat(template: Template) -> Chat {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/smollm3-q8_0.gguf");
+    let gguf = Gguf::open(&data, &OpenOptions::default()).unwrap();
+    let tokenizer = Tokenizer::from_metadata(gguf.metadata(), false).unwrap();
+    let now = jiff::civil::date(2026, 1, 1).at(0, 0, 0, 0);
+    Chat::new(template, &tokenizer, now)
+}
+
+#[test]
+fn an_answer_is_taken_back_without_its_question() {
+    let mut chat = chat(Template::parse(TEMPLATE).unwrap());
+    assert_eq!(chat.take_answer(), None);
+    let parts = json!([{"type": "text", "text": "What is"}, {"type": "text", "text": "2 + 3?"}]);
+    let question = json!({"role": "user", "content": parts});
+    let answer = json!({"role": "assistant", "content": "5"});
+    chat.restore(&json!([question, answer])).unwrap();
+    assert_eq!(chat.take_answer(), Some(vec![answer]));
+    assert_eq!(chat.messages(), [question]);
+    assert_eq!(chat.take_answer(), Some(Vec::new()));
+    assert_eq!(chat.undo().unwrap(), "What is\n2 + 3?");
+    assert!(chat.messages().is_empty());
+}
+
+#[test]
+fn a_thought_that_was_cut_off_is_closed() {
+    let mut chat = chat(Template::built_in("smollm3").unwrap().unwrap());
+    for (reply, thinking, kept) in [
+        ("<think>\nHm", true, "<think>\nHm\n</think>\n"),
+        ("<think>\nHm.\n", true, "<think>\nHm.\n</think>\n"),
+        (
+            "<think>\nHm.\n</think>\nYes",
+            false,
+            "<think>\nHm.\n</think>\nYes",
+        ),
+    ] {
+        chat.push("user", "Well?");
+        chat.push_reply(reply, thinking);
+        assert_eq!(chat.messages().last().unwrap()["content"], kept);
+    }
+    assert!(chat.prompt().unwrap().contains("Hm\n</think>\n<|im_end|>"));
+    // Where there is no thinking, no thought is left of it.
+    chat.think = Some(false);
+    let prompt = chat.prompt().unwrap();
+    assert!(!prompt.contains("Hm") && prompt.contains("Yes"), "{prompt}");
+}
+
 #[test]
 fn a_model_with_a_template_is_sent_the_rendered_conversation() {
     let model = model_with(TEMPLATE, "template.gguf");

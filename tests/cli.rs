@@ -358,6 +358,31 @@ fn a_closed_pipe_ends_quietly() {
     assert_eq!(text, "");
 }
 
+#[cfg(feature = "embedded-model")]
+#[test]
+fn a_thought_that_the_limit_cuts_off_is_closed_in_the_history() {
+    let file = scratch("thought.json");
+    let path = file.to_string_lossy();
+    let ask = |n: &str| {
+        let model = ["run", "tiny", "--temp", "0", "--think", "on", "--echo"];
+        let rest = ["--session", &path, "-n", n, "-p", "What is 23 + 45?"];
+        stdout(&run(&[&model[..], &rest].concat()))
+    };
+    ask("8");
+    let kept: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let reply = kept["messages"][1]["content"].as_str().unwrap();
+    assert!(
+        reply.starts_with("<think>\n3") && reply.ends_with("\n</think>\n"),
+        "{reply}"
+    );
+    let next = ask("1");
+    assert!(
+        next.contains("\n</think>\n<|im_end|>\n<|im_start|>user"),
+        "{next}"
+    );
+    fs::remove_file(&file).unwrap();
+}
+
 #[test]
 fn logits_are_an_npy_file_or_nothing() {
     let model = data("smollm3-f16.gguf");

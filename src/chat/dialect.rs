@@ -276,6 +276,14 @@ fn bare(tool: &Json) -> &Json {
     tool.get("function").unwrap_or(tool)
 }
 
+/// The content of a message as text.
+pub(super) fn text(content: &Json) -> String {
+    match content {
+        Json::String(text) => text.clone(),
+        parts => joined(parts),
+    }
+}
+
 /// The text parts of a message's content.
 fn joined(content: &Json) -> String {
     let parts = content.as_array().map_or(&[][..], Vec::as_slice);

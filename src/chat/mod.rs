@@ -130,14 +130,36 @@ impl Chat {
         self.messages.truncate(kept);
     }
 
+    /// Adds a reply as it came. If it was cut off while the model was `thinking`, the thought is closed: without its tag, templates would
+    /// take it for the answer.
+    pub fn push_reply(&mut self, text: &str, thinking: bool) {
+        let mut text = text.to_owned();
+        if thinking {
+            if !text.is_empty() && !text.ends_with('\n') {
+                text.push('\n');
+            }
+            text.push_str(reply::CLOSE);
+            text.push_str(self.dialect.after_thought);
+        }
+        self.push("assistant", &text);
+    }
+
+    fn last_question(&self) -> Option<usize> {
+        let mut messages = self.messages.iter();
+        messages.rposition(|message| message["role"] == "user")
+    }
+
     /// Takes the last question back, and all that followed it. Gives the question.
     pub fn undo(&mut self) -> Option<String> {
-        let last = self
-            .messages
-            .iter()
-            .rposition(|message| message["role"] == "user")?;
+        let last = self.last_question()?;
         let taken = self.messages.split_off(last);
-        Some(taken[0]["content"].as_str().unwrap_or_default().to_owned())
+        Some(dialect::text(&taken[0]["content"]))
+    }
+
+    /// Takes back all that followed the last question. Gives it, for [`Chat::push_message`]; `None` if there is no question.
+    pub fn take_answer(&mut self) -> Option<Vec<Json>> {
+        let last = self.last_question()?;
+        Some(self.messages.split_off(last + 1))
     }
 
     /// The conversation as JSON: messages, and whether the model thinks.

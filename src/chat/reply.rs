@@ -165,6 +165,11 @@ impl ReplyParser {
         self
     }
 
+    /// Whether a thought has begun, and not ended.
+    pub fn is_thinking(&self) -> bool {
+        self.state == State::Thinking
+    }
+
     /// Takes text; gives what is certain.
     pub fn push(&mut self, text: &str) -> Vec<ReplyEvent> {
         self.held.push_str(text);
@@ -661,6 +666,17 @@ mod tests {
             call: call("weather", json!({"city": 1})),
         };
         assert_eq!(parser.push("\n</tool_call>"), [end]);
+    }
+
+    #[test]
+    fn a_thought_is_open_until_its_tag_is_whole() {
+        let mut parser = ReplyParser::new("");
+        assert!(!parser.is_thinking());
+        parser.push("<think>Hm</thi");
+        assert!(parser.is_thinking());
+        parser.push("nk>");
+        assert!(!parser.is_thinking());
+        assert!(ReplyParser::new("<think>\n").is_thinking());
     }
 
     proptest! {

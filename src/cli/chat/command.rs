@@ -108,13 +108,7 @@ pub(super) fn run(talk: &mut Talk<'_>, line: &str) -> Result<After> {
             Some(question) => note(&format!("Taken back: {}", one_line(&question))),
             None => note("There is nothing to take back."),
         },
-        "/regen" => {
-            let Some(question) = talk.chat.undo() else {
-                return Err(wrong("there is no question to answer anew"));
-            };
-            talk.chat.push("user", &question);
-            return Ok(After::Again);
-        }
+        "/regen" => return Ok(After::Again),
         "/read" => {
             let text = load::text(file(rest)?)?;
             return Ok(After::Say(text.trim_end().to_owned()));

@@ -220,6 +220,22 @@ impl<'a> Talk<'a> {
         self.keep().and(talked)
     }
 
+    /// Answers the last question anew. If that fails, the answer that there was stays.
+    fn again(&mut self) -> Result<()> {
+        let answer = self.chat.take_answer().ok_or_else(|| Error::Request {
+            field: "command",
+            why: "there is no question to answer anew".to_owned(),
+        })?;
+        let asked = self.chat.messages().len();
+        let done = self.turn(None);
+        if self.chat.messages().len() == asked {
+            for message in answer {
+                self.chat.push_message(message);
+            }
+        }
+        done
+    }
+
     /// One turn. `None` answers the last question anew.
     fn turn(&mut self, message: Option<&str>) -> Result<()> {
         INTERRUPTED.store(false, Ordering::Relaxed);

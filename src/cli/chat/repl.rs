@@ -249,7 +249,7 @@ fn answer(talk: &mut Talk<'_>, line: &str) -> Result<bool> {
             Ok(After::Leave) => return Ok(false),
             Ok(After::Nothing) => Ok(()),
             Ok(After::Say(text)) => talk.turn(Some(&text)),
-            Ok(After::Again) => talk.turn(None),
+            Ok(After::Again) => talk.again(),
             Err(error) => Err(error),
         },
     };
