@@ -7,7 +7,8 @@ use crate::cli::{load, memory, note, one_line};
 use crate::constrain::Grammar;
 use crate::error::{Error, Result};
 use crate::sample::SampleOptions;
-use std::path::Path;
+use rustyline::completion::unescape;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A command: its name, what follows it, what it does.
@@ -110,17 +111,17 @@ pub(super) fn run(talk: &mut Talk<'_>, line: &str) -> Result<After> {
         },
         "/regen" => return Ok(After::Again),
         "/read" => {
-            let text = load::text(file(rest)?)?;
+            let text = load::text(&file(rest)?)?;
             return Ok(After::Say(text.trim_end().to_owned()));
         }
         "/save" => {
             let path = file(rest)?;
-            talk.save(path)?;
+            talk.save(&path)?;
             note(&format!("Saved to {}.", path.display()));
         }
         "/load" => {
             let path = file(rest)?;
-            let held = match talk.load(path)? {
+            let held = match talk.load(&path)? {
                 true => format!(", {} tokens held", talk.engine.session.pos()),
                 false => String::new(),
             };
@@ -154,11 +155,23 @@ pub(super) fn run(talk: &mut Talk<'_>, line: &str) -> Result<After> {
     Ok(After::Nothing)
 }
 
-fn file(rest: &str) -> Result<&Path> {
-    match rest {
-        "" => Err(wrong("the name of a file is wanted")),
-        rest => Ok(Path::new(rest)),
+/// The name of a file, as it is typed or completed: in quotes, or with blanks and the like escaped.
+fn file(rest: &str) -> Result<PathBuf> {
+    if rest.is_empty() {
+        return Err(wrong("the name of a file is wanted"));
     }
+    // Whoever lets a name in quotes be completed need not close them. On Windows a backslash parts folders.
+    let quoted = |quote: char| {
+        let name = rest.strip_prefix(quote)?;
+        Some(name.strip_suffix(quote).unwrap_or(name))
+    };
+    let single = quoted('\'').filter(|_| !cfg!(windows));
+    let (name, escape) = match (quoted('"'), single) {
+        (Some(name), _) => (name, Some('\\')),
+        (None, Some(name)) => (name, None),
+        (None, None) => (rest, (!cfg!(windows)).then_some('\\')),
+    };
+    Ok(PathBuf::from(unescape(name, escape).into_owned()))
 }
 
 fn help(what: &str) {
@@ -396,5 +409,50 @@ fn tools(talk: &Talk<'_>) {
     for tool in talk.toolbox.iter() {
         let tool = tool.declaration();
         note(&format!("  {}: {}", tool.name, one_line(&tool.description)));
+    }
+}
+
+// Windows knows no such names.
+#[cfg(all(test, not(windows)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_are_read_as_they_are_completed() {
+        for (typed, name) in [
+            ("notes.txt", "notes.txt"),
+            ("my notes.txt", "my notes.txt"),
+            (r"zz\ my\ notes.txt", "zz my notes.txt"),
+            (r"a\\b\'c", r"a\b'c"),
+            ("\"zz my notes.txt\"", "zz my notes.txt"),
+            ("\"zz my", "zz my"),
+            ("'a\\b c'", r"a\b c"),
+        ] {
+            assert_eq!(file(typed).unwrap(), PathBuf::from(name), "{typed}");
+        }
+        assert!(file("").is_err());
+    }
+
+    #[test]
+    fn a_completed_name_is_that_of_the_file() {
+        let folder = std::env::temp_dir().join(format!("smolq-names-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let names = ["zz my notes.txt", "a'b", "$x (1)", "back\\slash", "\"so\""];
+        for name in names {
+            std::fs::write(folder.join(name), "").unwrap();
+            let line = format!(
+                "/read {}/{}",
+                folder.display(),
+                name[..1].replace('"', "\\\"")
+            );
+            let line = line.replace('$', "\\$");
+            let completer = rustyline::completion::FilenameCompleter::new();
+            let (start, found) = completer.complete_path(&line, line.len()).unwrap();
+            assert_eq!(found.len(), 1, "{line}");
+            let line = format!("{}{}", &line[..start], found[0].replacement);
+            let typed = line.strip_prefix("/read ").unwrap();
+            assert_eq!(file(typed).unwrap(), folder.join(name), "{typed}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -13,10 +13,29 @@ use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 use std::borrow::Cow;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 const MORE: &str = "... ";
 const QUOTES: &str = "\"\"\"";
+
+/// What a person said at once.
+struct Message {
+    text: String,
+    /// Whether it stood between quotes: then it is no command, however it begins.
+    quoted: bool,
+}
+
+impl Message {
+    /// A line that means the same when it is said again.
+    fn line(&self) -> String {
+        match self.quoted {
+            true => format!("{QUOTES}{}{QUOTES}", self.text),
+            false => self.text.clone(),
+        }
+    }
+}
+
 /// Lines that are remembered from one time to the next.
 const MOST_LINES: usize = 1000;
 
@@ -172,23 +191,8 @@ pub(super) fn run(talk: &mut Talk<'_>) -> Result<()> {
         // The first time there is none.
         drop(editor.load_history(path));
     }
-    loop {
-        let message = match message(&mut editor) {
-            Ok(message) => message,
-            // Ctrl-C clears the line; Ctrl-D leaves.
-            Err(ReadlineError::Interrupted) => continue,
-            Err(ReadlineError::Eof) => break,
-            Err(error) => return Err(terminal_error(error)),
-        };
-        if message.trim().is_empty() {
-            continue;
-        }
-        // That a line cannot be remembered is no reason not to answer it.
-        drop(editor.add_history_entry(message.as_str()));
-        if !answer(talk, &message)? || talk.args.single_turn {
-            break;
-        }
-    }
+    let talked = converse(talk, &mut editor);
+    // However it ended.
     if let Some(path) = &remembered {
         let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
         if let Err(error) = folder
@@ -198,35 +202,78 @@ pub(super) fn run(talk: &mut Talk<'_>) -> Result<()> {
             note(&format!("smolq: warning: {}: {error}", path.display()));
         }
     }
-    Ok(())
+    talked
+}
+
+/// Answers messages until the person leaves.
+fn converse(talk: &mut Talk<'_>, editor: &mut Editor<Completion, DefaultHistory>) -> Result<()> {
+    loop {
+        let message = match message(editor) {
+            Ok(message) => message,
+            // Ctrl-C clears the line; Ctrl-D leaves.
+            Err(ReadlineError::Interrupted) => continue,
+            Err(ReadlineError::Eof) => return Ok(()),
+            Err(error) => return Err(terminal_error(error)),
+        };
+        if message.text.trim().is_empty() {
+            continue;
+        }
+        // That a line cannot be remembered is no reason not to answer it.
+        drop(editor.add_history_entry(message.line()));
+        if !answer(talk, &message)? || talk.args.single_turn {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads a line. One with a stray byte is not taken; it ends nothing.
+fn line(
+    editor: &mut Editor<Completion, DefaultHistory>,
+    prompt: &str,
+) -> rustyline::Result<String> {
+    loop {
+        match editor.readline(prompt) {
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                note("smolq: error: the line is not taken: what was typed is no UTF-8");
+            }
+            read => return read,
+        }
+    }
 }
 
 /// Reads a message: a line, or several between `"""`.
-fn message(editor: &mut Editor<Completion, DefaultHistory>) -> rustyline::Result<String> {
+fn message(editor: &mut Editor<Completion, DefaultHistory>) -> rustyline::Result<Message> {
+    let quoted = |text: &str| Message {
+        text: text.to_owned(),
+        quoted: true,
+    };
     let beginning = |editor: &mut Editor<Completion, DefaultHistory>, is: bool| {
         if let Some(helper) = editor.helper_mut() {
             helper.beginning = is;
         }
     };
     beginning(editor, true);
-    let first = editor.readline(PROMPT)?;
+    let first = line(editor, PROMPT)?;
     beginning(editor, false);
     let Some(start) = first.trim_start().strip_prefix(QUOTES) else {
-        return Ok(first);
+        return Ok(Message {
+            text: first,
+            quoted: false,
+        });
     };
     if let Some(all) = start.trim_end().strip_suffix(QUOTES) {
-        return Ok(all.to_owned());
+        return Ok(quoted(all));
     }
     let mut text = start.to_owned();
     loop {
-        let line = editor.readline(MORE)?;
+        let line = line(editor, MORE)?;
         if !text.is_empty() {
             text.push('\n');
         }
         match line.trim_end().strip_suffix(QUOTES) {
             Some(last) => {
                 text.push_str(last);
-                return Ok(text.trim_end_matches('\n').to_owned());
+                return Ok(quoted(text.trim_end_matches('\n')));
             }
             None => text.push_str(&line),
         }
@@ -237,15 +284,20 @@ fn message(editor: &mut Editor<Completion, DefaultHistory>) -> rustyline::Result
 pub(super) fn run_plain(talk: &mut Talk<'_>) -> Result<()> {
     let single = talk.args.single_turn;
     lines::each("Type a message; /bye or Ctrl-D ends, /? helps.", |line| {
-        Ok(answer(talk, line)? && !single)
+        let message = Message {
+            text: line.to_owned(),
+            quoted: false,
+        };
+        Ok(answer(talk, &message)? && !single)
     })
 }
 
 /// Answers a message or runs a command; `false` if the person leaves. What is wrong with one message ends nothing.
-fn answer(talk: &mut Talk<'_>, line: &str) -> Result<bool> {
-    let done = match line.trim_start().starts_with('/') {
-        false => talk.turn(Some(line)),
-        true => match command::run(talk, line.trim()) {
+fn answer(talk: &mut Talk<'_>, message: &Message) -> Result<bool> {
+    let text = &message.text;
+    let done = match !message.quoted && text.trim_start().starts_with('/') {
+        false => talk.turn(Some(text)),
+        true => match command::run(talk, text.trim()) {
             Ok(After::Leave) => return Ok(false),
             Ok(After::Nothing) => Ok(()),
             Ok(After::Say(text)) => talk.turn(Some(&text)),
@@ -273,5 +325,5 @@ fn answer(talk: &mut Talk<'_>, line: &str) -> Result<bool> {
 }
 
 fn is_broken_pipe(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::BrokenPipe)
+    matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::BrokenPipe)
 }
