@@ -23,7 +23,8 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Runs the command of `arguments` (the first is the program) and gives its exit code: 0, 1 for an error, 2 for wrong usage.
+/// Runs the command of `arguments` (the first is the program) and gives its exit code: 0, 1 for an error, 2 for wrong usage, 130 if Ctrl-C
+/// came before everything was done.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = args::expand(arguments);
     if embedded::AVAILABLE && arguments.len() < 2 {
@@ -64,7 +65,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             let text = one_line(&error.to_string());
             drop(writeln!(std::io::stderr(), "smolq: error: {text}"));
-            ExitCode::FAILURE
+            match error {
+                // What shells say of a program that Ctrl-C ended: whoever called this one is to stop too.
+                Error::Interrupted(_) => ExitCode::from(130),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

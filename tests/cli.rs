@@ -358,6 +358,58 @@ fn a_closed_pipe_ends_quietly() {
     assert_eq!(text, "");
 }
 
+/// Presses Ctrl-C once the answer has begun. Gives the exit code, and what was said to stdout and stderr.
+#[cfg(unix)]
+fn interrupted(args: &[&str]) -> (Option<i32>, String, String) {
+    let mut child = smolq()
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let mut answer = vec![0u8];
+    out.read_exact(&mut answer).unwrap();
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(kill.success());
+    out.read_to_end(&mut answer).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&answer), text(&output.stderr))
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_one_answer_with_what_there_is_and_code_130() {
+    let model = data("llama-f16.gguf");
+    let endless = ["--ignore-eos", "-c", "100000", "-p", "a"];
+    let (code, answer, errors) = interrupted(&[&["run", &model][..], &endless].concat());
+    assert_eq!(code, Some(130), "{errors}");
+    assert!(answer.ends_with('\n'), "{answer}");
+    assert_eq!(errors.lines().last(), Some("smolq: error: interrupted"));
+}
+
+#[cfg(all(unix, feature = "embedded-model"))]
+#[test]
+fn ctrl_c_keeps_the_session_of_one_answer() {
+    let file = scratch("interrupted.json");
+    let path = file.to_string_lossy();
+    let chat = ["run", "tiny", "--think", "off", "--session", &path];
+    let endless = ["--ignore-eos", "-c", "100000", "-p", "Tell me a story."];
+    let (code, answer, errors) = interrupted(&[&chat[..], &endless].concat());
+    assert_eq!(code, Some(130), "{errors}");
+    let kept: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let said = kept["messages"][1]["content"].as_str().unwrap();
+    assert!(
+        !said.is_empty() && answer.trim() == said.trim(),
+        "{answer:?}, {said:?}"
+    );
+    fs::remove_file(&file).unwrap();
+}
+
 #[cfg(feature = "embedded-model")]
 #[test]
 fn a_thought_that_the_limit_cuts_off_is_closed_in_the_history() {

@@ -46,7 +46,7 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
     if let Some(template) = chat::template(args, &model)? {
         let mut talk = Talk::new(args, engine, template, sample, load_time)?;
         return match prompt {
-            Some(prompt) => talk.once(&prompt),
+            Some(prompt) => talk.once(&prompt).and_then(|()| uninterrupted()),
             None => talk.talk(),
         };
     }
@@ -67,8 +67,16 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
         load_time,
     };
     match prompt {
-        Some(prompt) => writer.continue_text(&prompt),
+        Some(prompt) => writer.continue_text(&prompt).and_then(|()| uninterrupted()),
         None => writer.lines(),
+    }
+}
+
+/// Whoever asked for one answer is told that Ctrl-C cut it off. A person who asks for one after the other has seen it.
+fn uninterrupted() -> Result<()> {
+    match INTERRUPTED.load(Ordering::Relaxed) {
+        true => Err(Error::Interrupted("interrupted".to_owned())),
+        false => Ok(()),
     }
 }
 
