@@ -18,7 +18,7 @@ mod tokens;
 use crate::embedded;
 use crate::error::{Error, Result};
 use args::{Cli, Command};
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
@@ -32,7 +32,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         arguments.resize(1, OsString::from("smolq"));
         arguments.push(OsString::from("run"));
     }
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match args::parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are asked for; anything else is wrong usage. A closed pipe changes neither.

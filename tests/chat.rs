@@ -170,6 +170,53 @@ fn a_model_without_a_template_says_that_chat_flags_do_nothing() {
 }
 
 #[test]
+fn flags_that_do_nothing_are_named() {
+    let model = model_with(TEMPLATE, "idle.gguf");
+    let warnings = |flags: &[&str]| {
+        let mut command = smolq();
+        command
+            .arg("run")
+            .arg(&model)
+            .args(["-p", "Hello", "-n", "1"]);
+        let output = command.args(["-c", "2048"]).args(flags).output().unwrap();
+        stdout(&output);
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let text = warnings(&[
+        "-no-cnv",
+        "--json",
+        "--tool-choice",
+        "none",
+        "--tools-dir",
+        ".",
+    ]);
+    for flag in ["--json", "--tool-choice", "--tools-dir"] {
+        let warning = format!("warning: {flag} does nothing: a text is continued");
+        assert!(text.contains(&warning), "{text}");
+    }
+    let text = warnings(&["--tools-dir", "."]);
+    assert!(
+        text.contains("--tools-dir does nothing without --tools"),
+        "{text}"
+    );
+    assert_eq!(warnings(&["--tools-dir", ".", "--tools", "list_files"]), "");
+}
+
+#[test]
+fn an_empty_message_is_refused() {
+    let model = model_with(TEMPLATE, "empty.gguf");
+    for (flags, error) in [
+        (&[] as &[&str], "prompt: standard input is empty"),
+        (&["-p", ""], "prompt: the message is empty"),
+        (&["-p", " \n"], "prompt: the message is empty"),
+    ] {
+        let mut command = smolq();
+        command.arg("run").arg(&model).args(flags);
+        fails(&command.output().unwrap(), 1, &[error]);
+    }
+}
+
+#[test]
 fn a_template_that_fails_is_one_line_with_the_cause() {
     for (template, name, error) in [
         (

@@ -46,6 +46,45 @@ fn wrong_usage_is_exit_code_2_with_advice() {
 }
 
 #[test]
+fn a_variable_yields_to_a_flag_that_contradicts_it() {
+    let with = |name: &str, value: &str, args: &[&str]| {
+        let mut command = smolq();
+        command.args(["run", &data("llama-f16.gguf"), "-n", "4", "--temp", "0"]);
+        command.args(args).env(name, value).output().unwrap()
+    };
+    for (name, value, args, answer) in [
+        ("SMOLQ_PROMPT", "x", &["a boat", "--echo"][..], "a boat"),
+        ("SMOLQ_FILE", "/no/such", &["a boat", "--echo"], "a boat"),
+        (
+            "SMOLQ_FILE",
+            "/no/such",
+            &["-p", "a boat", "--echo"],
+            "a boat",
+        ),
+        ("SMOLQ_FORMAT", "json", &["-p", "x", "--regex", "a"], "a\n"),
+        ("SMOLQ_THOUGHTS", "dim", &["-p", "x", "--hide-thinking"], ""),
+        (
+            "SMOLQ_SYSTEM_PROMPT",
+            "y",
+            &["-p", "x", "--system-prompt-file", "/no/such"],
+            "",
+        ),
+    ] {
+        let text = stdout(&with(name, value, args));
+        assert!(text.starts_with(answer), "{name}, {args:?}: {text}");
+    }
+    // Two flags contradict each other all the same.
+    let output = with("SMOLQ_PROMPT", "x", &["-p", "a", "-f", "b"]);
+    fails(&output, 2, &["--prompt", "--file"]);
+    let output = with(
+        "SMOLQ_FORMAT",
+        "json",
+        &["-p", "x", "--regex", "a", "--grammar", "b"],
+    );
+    fails(&output, 2, &["--regex", "--grammar"]);
+}
+
+#[test]
 fn bad_models_are_exit_code_1_in_one_line() {
     let model = data("llama-f16.gguf");
     fails(

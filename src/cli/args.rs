@@ -8,7 +8,9 @@ use crate::embedded;
 use crate::model::{KvType, LoadOptions, RopeOptions, RopeScaling, SessionOptions};
 use crate::sample::SampleOptions;
 use crate::speculate::{Mode, SpeculateOptions};
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use smolq_gguf::OpenOptions;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -48,6 +50,63 @@ pub(super) fn expand(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsStr
         }
     };
     arguments.into_iter().map(&mut expand).collect()
+}
+
+/// Reads what was typed, and the environment. A variable that a flag contradicts yields to it: it says what is usual, the flag what is
+/// wanted now.
+pub(super) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let contradiction = match Cli::try_parse_from(arguments) {
+        Err(error) if error.kind() == ErrorKind::ArgumentConflict => error,
+        parsed => return parsed,
+    };
+    // If the flags contradict each other, this fails too.
+    let typed = Cli::command()
+        .mut_subcommands(|command| command.mut_args(deaf))
+        .try_get_matches_from(arguments);
+    let Some((name, typed)) = typed.as_ref().ok().and_then(|typed| typed.subcommand()) else {
+        return Err(contradiction);
+    };
+    let matches = Cli::command()
+        .mut_subcommands(|command| {
+            if command.get_name() != name {
+                return command;
+            }
+            let yielding = contradicted(&command, typed);
+            command.mut_args(|arg| match yielding.contains(arg.get_id()) {
+                true => deaf(arg),
+                false => arg,
+            })
+        })
+        .try_get_matches_from(arguments)?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// An argument without its variable.
+fn deaf(arg: clap::Arg) -> clap::Arg {
+    arg.env(None::<&'static str>)
+}
+
+/// The arguments that typed ones contradict.
+fn contradicted(command: &clap::Command, typed: &clap::ArgMatches) -> Vec<clap::Id> {
+    let is_typed =
+        |id: &clap::Id| typed.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    let mut found = Vec::new();
+    for arg in command.get_arguments() {
+        for other in command.get_arg_conflicts_with(arg) {
+            // It is said of one of them, and holds for both.
+            for (one, other) in [(arg, other), (other, arg)] {
+                if is_typed(one.get_id()) {
+                    found.push(other.get_id().clone());
+                }
+            }
+        }
+    }
+    for group in command.get_groups() {
+        if !group.clone().is_multiple() && group.get_args().any(is_typed) {
+            found.extend(group.get_args().cloned());
+        }
+    }
+    found
 }
 
 /// Runs GGUF language models on the CPU.
@@ -619,7 +678,6 @@ pub(super) struct SynthArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_flags_are_consistent() {

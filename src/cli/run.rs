@@ -54,11 +54,8 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
         true => "a text is continued as it is",
         false => "the model has no chat template (--chat-template gives one)",
     };
-    for flag in args.chat.given() {
+    for flag in args.chat.given().chain(args.tools.given()) {
         note(&format!("smolq: warning: {flag} does nothing: {why}"));
-    }
-    if !args.tools.tools.is_empty() {
-        note(&format!("smolq: warning: --tools does nothing: {why}"));
     }
     let mut writer = Writer {
         args,
@@ -111,7 +108,16 @@ fn prompt(args: &RunArgs) -> Result<Option<String>> {
         (Some(text), ..) | (None, Some(text), _) => Some(text.clone()),
         (None, None, Some(path)) => Some(load::text(path)?),
         (None, None, None) if std::io::stdin().is_terminal() => None,
-        (None, None, None) => Some(load::text("-".as_ref())?),
+        (None, None, None) => {
+            let text = load::text("-".as_ref())?;
+            if text.is_empty() {
+                return Err(Error::Request {
+                    field: "prompt",
+                    why: "standard input is empty; -p TEXT or -f FILE gives one".to_owned(),
+                });
+            }
+            Some(text)
+        }
     };
     Ok(given.map(|text| if args.escape { unescape(&text) } else { text }))
 }

@@ -70,6 +70,12 @@ pub(crate) fn variables(text: &str) -> Result<Variables, String> {
     }
 }
 
+/// The flags of those that are given.
+fn named<const N: usize>(flags: [(bool, &'static str); N]) -> impl Iterator<Item = &'static str> {
+    let given = flags.into_iter().filter(|(given, _)| *given);
+    given.map(|(_, flag)| flag)
+}
+
 /// What a chat is like.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Chat")]
@@ -136,7 +142,7 @@ pub(crate) struct ChatArgs {
 impl ChatArgs {
     /// The flags that only a chat knows, as far as they are given.
     pub(crate) fn given(&self) -> impl Iterator<Item = &'static str> {
-        let flags = [
+        named([
             (
                 self.system_prompt.is_some() || self.system_prompt_file.is_some(),
                 "-sys/--system-prompt",
@@ -148,11 +154,8 @@ impl ChatArgs {
                 "--chat-template-kwargs",
             ),
             (self.session.is_some(), "--session"),
-        ];
-        flags
-            .into_iter()
-            .filter(|(given, _)| *given)
-            .map(|(_, flag)| flag)
+            (self.json, "--json"),
+        ])
     }
 }
 
@@ -194,6 +197,17 @@ pub(crate) struct ToolArgs {
         default_value = "python"
     )]
     pub(crate) tool_render: ToolRender,
+}
+
+impl ToolArgs {
+    /// The flags that only a chat knows, as far as they are given.
+    pub(crate) fn given(&self) -> impl Iterator<Item = &'static str> {
+        named([
+            (!self.tools.is_empty(), "--tools"),
+            (self.tools_dir.is_some(), "--tools-dir"),
+            (self.tool_choice != ToolChoice::Auto, "--tool-choice"),
+        ])
+    }
 }
 
 /// What the answer must be.

@@ -140,6 +140,9 @@ impl<'a> Talk<'a> {
             (None, Some(path)) => Some(load::text(path)?.trim_end().to_owned()),
             (None, None) => None,
         };
+        if args.tools.tools.is_empty() && args.tools.tools_dir.is_some() {
+            note("smolq: warning: --tools-dir does nothing without --tools");
+        }
         let toolbox = Toolbox::from_spec(&args.tools.tools, args.tools.tools_dir.as_deref())?;
         chat.tools = toolbox.declarations();
         let thoughts = match args.chat.hide_thinking {
@@ -206,6 +209,12 @@ impl<'a> Talk<'a> {
 
     /// Answers one message, and keeps the conversation where it is to be kept.
     pub(super) fn once(&mut self, message: &str) -> Result<()> {
+        if message.trim().is_empty() {
+            return Err(Error::Request {
+                field: "prompt",
+                why: "the message is empty".to_owned(),
+            });
+        }
         // What ends the last line of a file or a pipe is not said.
         self.turn(Some(message.trim_end_matches(['\n', '\r'])))?;
         self.keep()
