@@ -19,8 +19,9 @@ use crate::embedded;
 use crate::error::{Error, Result};
 use args::{Cli, Command};
 use clap::CommandFactory;
+use std::borrow::Cow;
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 /// Runs the command of `arguments` (the first is the program) and gives its exit code: 0, 1 for an error, 2 for wrong usage, 130 if Ctrl-C
@@ -87,6 +88,31 @@ fn one_line(text: &str) -> String {
         .collect()
 }
 
+/// Text of a model or a file as `stream` is to get it: a terminal would obey control characters, so all but line feeds and tabs are escaped
+/// there. Anything else gets the text as it is.
+fn visible<'t>(text: &'t str, stream: &impl IsTerminal) -> Cow<'t, str> {
+    if !stream.is_terminal() {
+        return Cow::Borrowed(text);
+    }
+    escaped(text)
+}
+
+fn escaped(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::new();
+    for c in text.chars() {
+        if obeyed(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// An error of standard output.
 fn stdout_error(source: std::io::Error) -> Error {
     Error::Io {
@@ -106,4 +132,22 @@ fn print(bytes: &[u8]) -> Result<()> {
 /// Says something on stderr. That nobody reads it is no error.
 fn note(text: &str) {
     drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        let text = "a\x1b]0;b\x07\u{9b}2J\u{7f}\r\n\té";
+        let shown = "a\\u{1b}]0;b\\u{7}\\u{9b}2J\\u{7f}\\r\n\té";
+        assert_eq!(escaped(text), shown);
+        // It makes no difference where a text is cut.
+        let pieces: String = text
+            .chars()
+            .map(|c| escaped(&c.to_string()).into_owned())
+            .collect();
+        assert_eq!(pieces, shown);
+    }
 }

@@ -5,7 +5,7 @@ use super::chat::{self, Talk};
 use super::interrupt::{self, INTERRUPTED};
 use super::lines;
 use super::load::{self, DEFAULT_CTX};
-use super::{memory, note, stdout_error};
+use super::{memory, note, stdout_error, visible};
 use crate::constrain::Constraint;
 use crate::converse::Engine;
 use crate::error::{Error, Result};
@@ -204,7 +204,7 @@ impl Writer<'_> {
         };
         let write = |text: &str| {
             let mut out = std::io::stdout().lock();
-            out.write_all(text.as_bytes())
+            out.write_all(visible(text, &out).as_bytes())
                 .and_then(|()| out.flush())
                 .map_err(stdout_error)
         };

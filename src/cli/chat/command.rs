@@ -3,7 +3,7 @@
 use super::args::{Think, Thoughts};
 use super::{Talk, screen};
 use crate::chat::ThinkBudget;
-use crate::cli::{load, memory, note, one_line};
+use crate::cli::{load, memory, note, one_line, visible};
 use crate::constrain::Grammar;
 use crate::error::{Error, Result};
 use crate::sample::SampleOptions;
@@ -352,15 +352,16 @@ fn show(talk: &Talk<'_>, what: &str) -> Result<()> {
                 s.seed.map_or("fresh".to_owned(), |seed| seed.to_string())
             ));
         }
-        "system" => note(talk.chat.system().unwrap_or("There is no system message.")),
-        "template" => note(talk.chat.template().source()),
+        "system" => note(&visible(
+            talk.chat.system().unwrap_or("There is no system message."),
+            &std::io::stderr(),
+        )),
+        "template" => note(&visible(talk.chat.template().source(), &std::io::stderr())),
         "history" => {
             for message in talk.chat.messages() {
                 let text = message["content"].as_str().unwrap_or_default();
-                note(&format!(
-                    "{}: {text}",
-                    message["role"].as_str().unwrap_or_default()
-                ));
+                let role = message["role"].as_str().unwrap_or_default();
+                note(&visible(&format!("{role}: {text}"), &std::io::stderr()));
             }
         }
         other => {

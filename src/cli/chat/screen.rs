@@ -1,14 +1,14 @@
 //! What a person, or a program, sees of a turn.
 //!
 //! Answers go to stdout, and nothing else does; thoughts, calls and results go to stderr. With `--json` everything is one event a line on
-//! stdout.
+//! stdout. A terminal is shown control characters, and does not get them.
 
 use super::args::Thoughts;
 use super::keys::Keys;
 use super::wrap::Wrap;
 use crate::chat::{Call, ReplyEvent};
 use crate::cli::interrupt::CONTROL;
-use crate::cli::{load, note, one_line, stdout_error};
+use crate::cli::{load, note, one_line, stdout_error, visible};
 use crate::converse::{Front, Permission, TurnEvent};
 use crate::error::Result;
 use crate::generate::{Outcome, StopReason};
@@ -99,7 +99,16 @@ impl Screen {
     }
 
     fn event(&mut self, event: &Json) -> Result<()> {
-        self.print(&format!("{event}\n"))
+        let mut line = event.to_string();
+        if self.terminal && line.contains(char::is_control) {
+            // JSON itself escapes only those below U+0020.
+            let escaped = line.chars().map(|c| match c.is_control() {
+                true => format!("\\u{:04x}", u32::from(c)),
+                false => c.to_string(),
+            });
+            line = escaped.collect();
+        }
+        self.print(&format!("{line}\n"))
     }
 
     fn end_thought(&mut self) {
@@ -112,7 +121,7 @@ impl Screen {
     fn answer(&mut self, text: &str) -> Result<()> {
         self.end_thought();
         self.answering = true;
-        let text = self.wrap.push(text);
+        let text = self.wrap.push(&visible(text, &self.stdout));
         self.print(&text)
     }
 
@@ -135,9 +144,10 @@ impl Screen {
             return;
         }
         self.thinking = true;
+        let text = visible(text, &std::io::stderr());
         let styled = match self.options.thoughts {
             Thoughts::Dim => style(text).dim().for_stderr().to_string(),
-            _ => text.to_owned(),
+            _ => text.into_owned(),
         };
         // That nobody reads it is no error.
         drop(write!(std::io::stderr(), "{styled}"));
@@ -290,7 +300,10 @@ impl Front for Screen {
             }
             TurnEvent::Prompt(text) => match self.options.echo {
                 true if self.options.json => self.event(&json!({"event": "prompt", "text": text})),
-                true => self.print(text),
+                true => {
+                    let text = visible(text, &self.stdout);
+                    self.print(&text)
+                }
                 false => Ok(()),
             },
             TurnEvent::Reply(event) => self.reply(event),
