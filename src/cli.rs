@@ -57,7 +57,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             print(&script)
         }
     };
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough.
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => {
@@ -72,7 +72,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 _ => ExitCode::FAILURE,
             }
         }
-    }
+    };
+    // Whoever sent a signal sees that it was obeyed.
+    interrupt::leaving().map_or(code, ExitCode::from)
 }
 
 /// Text for a person's terminal on one line: control characters, which may come from a hostile file, are escaped.

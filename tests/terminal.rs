@@ -4,9 +4,12 @@
 #[path = "common/terminal.rs"]
 mod terminal;
 
+use rustix::process::Signal;
 use serde_json::{Value as Json, json};
-use std::path::PathBuf;
-use terminal::Terminal;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use terminal::{PATIENCE, SMOLQ, Start, Terminal};
 
 /// A folder of this test.
 fn folder(name: &str) -> PathBuf {
@@ -87,7 +90,7 @@ fn a_budget_ends_the_thought_and_the_answer_comes() {
 #[test]
 fn escape_ends_the_thought_and_ctrl_c_the_answer() {
     // Neither would end by itself: the model may not close its thought, nor its answer.
-    let ids = std::process::Command::new(env!("CARGO_BIN_EXE_smolq"))
+    let ids = std::process::Command::new(SMOLQ)
         .args(["tokenize", "tiny", "-p", "</think>", "--json"])
         .output()
         .unwrap();
@@ -440,4 +443,245 @@ fn a_kept_chat_goes_on_as_if_it_had_never_ended() {
     );
     assert!(number(&restored, "last prompt:") < 60, "{restored}");
     assert!(number(&restored, "tokens read,") > 2000, "{restored}");
+}
+
+/// An answer without a thought, always of the best tokens.
+const PLAIN: [&str; 6] = ["run", "tiny", "--temp", "0", "--think", "off"];
+
+/// Waits until there is something to be found.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "{what}: not to be seen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn nobody_is_asked_where_the_question_is_not_seen() {
+    let file = tools("unseen", &weather(&["touch", "{city}"], false));
+    let place = folder("unseen");
+    let errors = place.join("errors.txt");
+    let start = Start {
+        stderr: Some(File::create(&errors).unwrap()),
+        ..Start::default()
+    };
+    let flags = [
+        "--tools",
+        file.as_str(),
+        "-p",
+        "What is the weather in Lisbon?",
+    ];
+    let t = Terminal::start(start, &[&PLAIN[..], &flags[..]].concat(), &place);
+    let status = t.ended();
+    let errors = std::fs::read_to_string(errors).unwrap();
+    assert!(status.success(), "{status:?}: {errors}");
+    assert!(errors.contains("nobody can be asked"), "{errors}");
+    assert!(!place.join("Lisbon").exists());
+}
+
+#[test]
+fn keys_pressed_before_the_question_are_no_answer() {
+    let file = tools("ahead", &weather(&["touch", "{city}"], false));
+    let place = folder("ahead");
+    // Answers go elsewhere, so nothing else takes keys before the question. It is as much as a terminal keeps, or a little less.
+    let ahead = "y".repeat(3900);
+    let start = Start {
+        typed: &ahead,
+        stdout: Some(File::create(place.join("answer.txt")).unwrap()),
+        ..Start::default()
+    };
+    let flags = [
+        "--tools",
+        file.as_str(),
+        "-p",
+        "What is the weather in Lisbon?",
+    ];
+    let mut t = Terminal::start(start, &[&PLAIN[..], &flags[..]].concat(), &place);
+    t.wait_for("[s]top: ");
+    t.press("n");
+    t.wait_for("the user does not allow this call");
+    let status = t.ended();
+    assert!(status.success(), "{status:?}");
+    assert!(!place.join("Lisbon").exists());
+}
+
+#[test]
+fn ctrl_c_is_an_answer_too() {
+    let file = tools("stopped", &weather(&["touch", "{city}"], false));
+    let mut t = chat("stopped", &["--think", "off", "--tools", &file]);
+    t.say("What is the weather in Lisbon?");
+    t.wait_for("[s]top: ");
+    t.press("\u{3}");
+    let shown = t.answer();
+    assert!(shown.starts_with("stop"), "{shown}");
+    // It goes on.
+    t.say("/bye");
+    t.leave();
+}
+
+#[test]
+fn control_characters_are_shown_at_a_terminal_and_piped_as_they_are() {
+    let grammar = r#"root ::= "\x1b]0;owned\x07\t\x9b!""#;
+    let mut t = chat("control", &["--think", "off", "--grammar", grammar]);
+    t.say("Hello!");
+    let shown = t.answer();
+    let title = r"\u{1b}]0;owned\u{7}";
+    assert!(
+        shown.contains(title) && shown.contains(r"\u{9b}!"),
+        "{shown}"
+    );
+    t.say("/show history");
+    let history = t.answer();
+    assert!(history.contains(title), "{history}");
+    let raw = t.raw();
+    assert!(
+        !raw.contains("\u{1b}]") && !raw.contains('\u{9b}'),
+        "{raw:?}"
+    );
+    t.leave();
+    let output = std::process::Command::new(SMOLQ)
+        .args(PLAIN)
+        .args(["--grammar", grammar, "-p", "Hello!"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "\u{1b}]0;owned\u{7}\t\u{9b}!\n"
+    );
+}
+
+#[test]
+fn a_terminal_is_left_alone_where_answers_go_elsewhere() {
+    let place = folder("pager");
+    let answer = place.join("answer.txt");
+    let start = Start {
+        stdout: Some(File::create(&answer).unwrap()),
+        ..Start::default()
+    };
+    let flags = ["--ignore-eos", "--ctx-size", "100000", "-p", "Hello!"];
+    let mut t = Terminal::start(start, &[&PLAIN[..], &flags[..]].concat(), &place);
+    until("an answer", || {
+        let length = std::fs::metadata(&answer).unwrap().len();
+        (length > 0).then_some(())
+    });
+    // While the model speaks, a pager reads what is pressed.
+    assert!(t.is_in_order());
+    t.press("\u{3}");
+    let status = t.ended();
+    assert!(status.success(), "{status:?}");
+}
+
+#[test]
+fn an_answer_comes_in_the_background_too() {
+    // With job control each job has a group of its own, and this one does not have the terminal.
+    let script = "set -m; \"$0\" \"$@\" & wait $!; echo \"status $?\"";
+    let start = Start {
+        program: "sh",
+        ..Start::default()
+    };
+    let shell = ["-c", script, SMOLQ];
+    let flags = ["-p", "What is 23 + 45?"];
+    let arguments = [&shell[..], &PLAIN[..], &flags[..]].concat();
+    let mut t = Terminal::start(start, &arguments, &folder("background"));
+    let shown = t.wait_for("status 0");
+    assert!(shown.contains("68"), "{shown}");
+    let status = t.ended();
+    assert!(status.success(), "{status:?}");
+}
+
+/// A shell's script that notes its process and that of a child, and does not end.
+fn endless(noted: &Path) -> String {
+    format!(
+        "sleep 1000 & echo $! >> '{0}'; echo $$ >> '{0}'; wait",
+        noted.display()
+    )
+}
+
+/// The processes that such a script has noted.
+fn noted(file: &Path) -> Vec<String> {
+    until("a program", || {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let pids: Vec<String> = text.lines().map(str::to_owned).collect();
+        (pids.len() == 2 && text.ends_with('\n')).then_some(pids)
+    })
+}
+
+/// Asserts that none of them is left. Only Linux tells; one that waits to be reaped has ended.
+fn none_is_left(pids: &[String]) {
+    for pid in pids {
+        until("its end", || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+            (state.is_empty() || state.starts_with(['Z', 'X'])).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_process_that_is_told_to_leave_takes_its_tools_along_and_keeps_the_chat() {
+    let place = folder("told");
+    let pids = place.join("pids.txt");
+    let file = tools("told", &weather(&["sh", "-c", &endless(&pids)], true));
+    let flags = ["--tools", file.as_str(), "--session", "kept.json"];
+    let mut t = Terminal::open(&[&PLAIN[..], &flags[..]].concat(), 80, &place);
+    t.wait_for(">>> ");
+    t.say("What is the weather in Lisbon?");
+    let pids = noted(&pids);
+    t.signal(Signal::TERM);
+    let status = t.ended();
+    assert_eq!(status.code(), Some(128 + 15), "{status:?}");
+    none_is_left(&pids);
+    let kept = std::fs::read_to_string(place.join("kept.json")).unwrap();
+    assert!(kept.contains("Lisbon"), "{kept}");
+}
+
+#[test]
+fn a_process_that_is_told_to_leave_at_the_prompt_goes_its_ordinary_way() {
+    let place = folder("prompt");
+    let mut t = Terminal::open(&PLAIN, 80, &place);
+    t.wait_for(">>> ");
+    t.say("/stats");
+    t.answer();
+    t.signal(Signal::TERM);
+    let status = t.ended();
+    assert_eq!(status.code(), Some(128 + 15), "{status:?}");
+    // Elsewhere the signal may not reach the thread that reads, and the process is ended where it stands.
+    if cfg!(target_os = "linux") {
+        let lines = std::fs::read_to_string(place.join("state/smolq/history")).unwrap();
+        assert!(lines.contains("/stats"), "{lines}");
+    }
+}
+
+/// While an MCP server starts nobody looks whether an end was asked for, as in a program that is stuck.
+#[test]
+#[cfg(feature = "mcp")]
+fn a_process_that_is_stuck_ends_and_leaves_nothing_behind() {
+    for (name, code) in [("keys", 130), ("signal", 128 + 15)] {
+        let place = folder(&format!("stuck-{name}"));
+        let pids = place.join("pids.txt");
+        let server =
+            json!({"command": "sh", "args": ["-c", endless(&pids)], "startup_timeout": 600});
+        let file = tools(
+            &format!("stuck-{name}"),
+            &json!({"mcpServers": {"deaf": server}}),
+        );
+        let flags = ["--tools", file.as_str()];
+        let mut t = Terminal::open(&[&PLAIN[..], &flags[..]].concat(), 80, &place);
+        let pids = noted(&pids);
+        if name == "keys" {
+            t.press("\u{3}");
+            // Two at once may be taken for one.
+            std::thread::sleep(Duration::from_secs(1));
+            t.press("\u{3}");
+        } else {
+            t.signal(Signal::TERM);
+        }
+        let status = t.ended();
+        assert_eq!(status.code(), Some(code), "{name}: {status:?}");
+        none_is_left(&pids);
+    }
 }

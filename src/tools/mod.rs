@@ -13,6 +13,8 @@ mod mcp;
 mod process;
 mod schema;
 
+pub(crate) use process::kill_all;
+
 use crate::error::{Error, Result};
 use serde_json::{Map, Value as Json, json};
 use std::path::Path;

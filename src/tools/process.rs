@@ -1,5 +1,6 @@
 //! Programs that run for a while, with bounds on their time and output. Each leads a process group of its own, and nothing of the group
-//! outlives the call: a shell's children would otherwise hold its pipes open.
+//! outlives the call: a shell's children would otherwise hold its pipes open. Groups that live are listed, so that a process that ends
+//! without going back through its calls takes them along.
 
 use std::io;
 use std::process::{Child, Command, ExitStatus};
@@ -149,6 +150,85 @@ impl Tail {
     }
 }
 
+/// The groups that live.
+#[cfg(unix)]
+mod live {
+    use rustix::process::{Pid, Signal, kill_process_group};
+    use std::io;
+    use std::process::{Child, Command};
+    use std::sync::{Mutex, PoisonError, TryLockError};
+    use std::time::Duration;
+
+    struct Live {
+        leaders: Vec<Pid>,
+        /// Whether there may be no more of them.
+        over: bool,
+    }
+
+    static LIVE: Mutex<Live> = Mutex::new(Live {
+        leaders: Vec::new(),
+        over: false,
+    });
+
+    /// Starts a program as the leader of a group.
+    pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
+        std::os::unix::process::CommandExt::process_group(command, 0);
+        // Held while it starts: no group is left out because it is just about to live.
+        let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        if live.over {
+            return Err(io::Error::other("nothing is started any more"));
+        }
+        let child = command.spawn()?;
+        live.leaders.push(Pid::from_child(&child));
+        Ok(child)
+    }
+
+    /// Takes a group off the list. That comes before its leader is reaped, after which the number may be somebody else's.
+    pub(super) fn forget(child: &Child) {
+        let leader = Pid::from_child(child);
+        let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        live.leaders.retain(|&other| other != leader);
+    }
+
+    /// Kills all groups, and lets no more be: for a process that is about to end.
+    pub(crate) fn kill_all() {
+        // A program that starts from a dead network disk may hold the list; nobody waits for that.
+        for _ in 0..50 {
+            let mut live = match LIVE.try_lock() {
+                Ok(live) => live,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {
+                    std::thread::sleep(Duration::from_millis(10));
+                    continue;
+                }
+            };
+            live.over = true;
+            for leader in live.leaders.drain(..) {
+                // Fails only if nothing is left to kill.
+                let _ = kill_process_group(leader, Signal::KILL);
+            }
+            return;
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod live {
+    use std::io;
+    use std::process::{Child, Command};
+
+    pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
+        command.spawn()
+    }
+
+    pub(super) fn forget(_: &Child) {}
+
+    /// Programs are run on Unix only.
+    pub(crate) fn kill_all() {}
+}
+
+pub(crate) use live::kill_all;
+
 /// A process that leads its own group. Dropping it ends all of the group.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -158,10 +238,8 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn spawn(command: &mut Command) -> io::Result<Group> {
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(command, 0);
         Ok(Group {
-            child: command.spawn()?,
+            child: live::spawn(command)?,
             status: None,
         })
     }
@@ -196,6 +274,7 @@ impl Group {
         }
         #[cfg(not(unix))]
         let _ = self.child.kill();
+        live::forget(&self.child);
         // A process that the kernel holds (a dead network disk) dies when it is let go; nobody waits for that.
         let patience = Instant::now() + Duration::from_secs(2);
         loop {

@@ -1,7 +1,10 @@
 //! A program at a terminal: what a person types and sees.
 
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,6 +13,32 @@ struct Seen {
     screen: vt100::Parser,
     text: String,
     ended: bool,
+}
+
+/// What is tested.
+pub(crate) const SMOLQ: &str = env!("CARGO_BIN_EXE_smolq");
+
+/// How a program is started.
+pub(crate) struct Start<'a> {
+    pub(crate) program: &'a str,
+    pub(crate) columns: u16,
+    /// What is typed before it runs.
+    pub(crate) typed: &'a str,
+    /// Where a stream goes that does not go to the terminal.
+    pub(crate) stdout: Option<File>,
+    pub(crate) stderr: Option<File>,
+}
+
+impl Default for Start<'_> {
+    fn default() -> Self {
+        Start {
+            program: SMOLQ,
+            columns: 80,
+            typed: "",
+            stdout: None,
+            stderr: None,
+        }
+    }
 }
 
 /// The program in a terminal of its own.
@@ -24,15 +53,32 @@ pub(crate) struct Terminal {
 const ROWS: std::num::NonZeroU16 = std::num::NonZeroU16::new(40).unwrap();
 
 /// How long anything may take; a machine under load is slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Terminal {
     /// Starts the program in a terminal of so many columns.
     pub(crate) fn open(arguments: &[&str], columns: u16, folder: &Path) -> Terminal {
+        let start = Start {
+            columns,
+            ..Start::default()
+        };
+        Terminal::start(start, arguments, folder)
+    }
+
+    /// Starts a program in a terminal.
+    pub(crate) fn start(start: Start<'_>, arguments: &[&str], folder: &Path) -> Terminal {
+        let columns = start.columns;
         let (pty, pts) = pty_process::blocking::open().unwrap();
         pty.resize(pty_process::Size::new(ROWS.get(), columns))
             .unwrap();
-        let mut command = pty_process::blocking::Command::new(env!("CARGO_BIN_EXE_smolq"));
+        (&pty).write_all(start.typed.as_bytes()).unwrap();
+        let mut command = pty_process::blocking::Command::new(start.program);
+        if let Some(stdout) = start.stdout {
+            command = command.stdout(stdout);
+        }
+        if let Some(stderr) = start.stderr {
+            command = command.stderr(stderr);
+        }
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SMOLQ_")) {
             command = command.env_remove(name);
         }
@@ -140,7 +186,7 @@ impl Terminal {
     }
 
     /// Whether the terminal shows what is typed and hands it over by lines, as it did at first. Only Linux tells by the keyboard's end.
-    fn is_in_order(&self) -> bool {
+    pub(crate) fn is_in_order(&self) -> bool {
         use rustix::termios::{LocalModes, tcgetattr};
         if !cfg!(target_os = "linux") {
             return true;
@@ -149,19 +195,29 @@ impl Terminal {
         modes.contains(LocalModes::ECHO | LocalModes::ICANON)
     }
 
-    /// Leaves, and asserts that the program ends in order.
-    pub(crate) fn leave(mut self) {
-        self.press("\x04");
+    /// Sends the program a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits until the program ends, and asserts that it leaves the terminal in order.
+    pub(crate) fn ended(mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                assert!(status.success(), "{status:?}");
                 assert!(self.is_in_order(), "the terminal is not as it was");
-                return;
+                return status;
             }
             assert!(start.elapsed() < PATIENCE, "the program does not end");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Leaves, and asserts that the program ends in order.
+    pub(crate) fn leave(mut self) {
+        self.press("\x04");
+        let status = self.ended();
+        assert!(status.success(), "{status:?}");
     }
 }
 

@@ -8,10 +8,12 @@ mod screen;
 mod wrap;
 
 pub(super) use args::{ChatArgs, GrammarArgs, Think, ToolArgs, Variables, variables};
+#[cfg(unix)]
+pub(super) use keys::remember as remember_terminal;
 pub(super) use keys::restore as restore_terminal;
 
 use super::args::RunArgs;
-use super::interrupt::{CONTROL, INTERRUPTED};
+use super::interrupt::{self, CONTROL, INTERRUPTED};
 use super::run::report;
 use super::{load, note, one_line};
 use crate::chat::{Chat, ReplyRules, Template};
@@ -332,6 +334,7 @@ impl<'a> Talk<'a> {
 
     /// Saves the conversation: as messages only if the file's name ends in .json.
     fn save(&self, path: &Path) -> Result<()> {
+        let _unhurried = interrupt::unhurried();
         if is_json(path) {
             return saved::write_text(path, &self.chat.to_json());
         }

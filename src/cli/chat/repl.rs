@@ -3,7 +3,7 @@
 use super::Talk;
 use super::command::{self, After, COMMANDS};
 use crate::cli::lines::{self, PROMPT};
-use crate::cli::note;
+use crate::cli::{interrupt, note};
 use crate::error::{Error, Result};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
@@ -207,10 +207,10 @@ pub(super) fn run(talk: &mut Talk<'_>) -> Result<()> {
 
 /// Answers messages until the person leaves.
 fn converse(talk: &mut Talk<'_>, editor: &mut Editor<Completion, DefaultHistory>) -> Result<()> {
-    loop {
+    while interrupt::leaving().is_none() {
         let message = match message(editor) {
             Ok(message) => message,
-            // Ctrl-C clears the line; Ctrl-D leaves.
+            // Ctrl-C clears the line, as a signal to leave does; Ctrl-D leaves.
             Err(ReadlineError::Interrupted) => continue,
             Err(ReadlineError::Eof) => return Ok(()),
             Err(error) => return Err(terminal_error(error)),
@@ -221,9 +221,10 @@ fn converse(talk: &mut Talk<'_>, editor: &mut Editor<Completion, DefaultHistory>
         // That a line cannot be remembered is no reason not to answer it.
         drop(editor.add_history_entry(message.line()));
         if !answer(talk, &message)? || talk.args.single_turn {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
 }
 
 /// Reads a line. One with a stray byte is not taken; it ends nothing.

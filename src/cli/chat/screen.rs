@@ -12,7 +12,7 @@ use crate::cli::{load, note, one_line, stdout_error, visible};
 use crate::converse::{Front, Permission, TurnEvent};
 use crate::error::Result;
 use crate::generate::{Outcome, StopReason};
-use console::{Key, Term, style};
+use console::{Term, style};
 use indicatif::ProgressBar;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
@@ -316,35 +316,37 @@ impl Front for Screen {
         if harmless || self.options.yes || self.trusted.contains(&call.name) {
             return Ok(Permission::Granted);
         }
-        let stdin = std::io::stdin();
-        if !stdin.is_terminal() {
+        self.end_thought();
+        let watched = self.keys.take().is_some();
+        let Some(keys) = Keys::ask() else {
+            if watched {
+                self.keys = Keys::watch();
+            }
             self.aside(&format!(
                 "smolq: {} is not run: nobody can be asked; --yes runs calls without asking",
                 one_line(&call.name)
             ))?;
             return Ok(Permission::Refused);
-        }
-        self.end_thought();
-        let watched = self.keys.take().is_some();
+        };
         let term = Term::stderr();
         drop(term.write_str(&format!(
             "run {}? [y]es, [n]o, [a]lways, [s]top: ",
             one_line(preview)
         )));
         let (word, permission) = loop {
-            match term.read_key_raw() {
-                Ok(Key::Char('y' | 'Y')) => break ("yes", Permission::Granted),
-                Ok(Key::Char('a' | 'A')) => {
+            match keys.key(&CONTROL.cancel) {
+                Some('y' | 'Y') => break ("yes", Permission::Granted),
+                Some('a' | 'A') => {
                     self.trusted.insert(call.name.clone());
                     break ("always", Permission::Granted);
                 }
-                Ok(Key::Char('n' | 'N') | Key::Enter) => break ("no", Permission::Refused),
-                Ok(Key::Char('s' | 'S' | '\x04') | Key::Escape | Key::CtrlC) | Err(_) => {
-                    break ("stop", Permission::Stop);
-                }
-                Ok(_) => {}
+                Some('n' | 'N' | '\r' | '\n') => break ("no", Permission::Refused),
+                // Esc, Ctrl-D, and Ctrl-C, which sets the flag.
+                Some('s' | 'S' | '\x1b' | '\x04') | None => break ("stop", Permission::Stop),
+                Some(_) => {}
             }
         };
+        drop(keys);
         drop(term.write_line(word));
         if watched {
             self.keys = Keys::watch();
