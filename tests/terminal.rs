@@ -685,3 +685,97 @@ fn a_process_that_is_stuck_ends_and_leaves_nothing_behind() {
         none_is_left(&pids);
     }
 }
+
+/// The chat without thoughts, in a folder that stays as it is.
+fn chat_in(place: &Path, flags: &[&str]) -> Terminal {
+    let arguments = [&["run", "tiny", "--temp", "0", "--think", "off"], flags].concat();
+    let mut terminal = Terminal::open(&arguments, 80, place);
+    terminal.wait_for(">>> ");
+    terminal
+}
+
+#[test]
+fn a_kept_chat_outlives_a_killed_program_and_a_cleared_one_stays_cleared() {
+    let place = folder("killed");
+    let open = || chat_in(&place, &["--session", "chat.smolq"]);
+    let mut t = open();
+    t.say("What is 23 + 45?");
+    assert!(t.answer().contains("68"));
+    // Killed, without a chance to save.
+    drop(t);
+    let mut t = open();
+    t.say("/show history");
+    assert!(t.answer().contains("68"));
+    t.leave();
+    let file = std::fs::read(place.join("chat.smolq")).unwrap();
+    assert!(file.starts_with(b"SMOLQSES"));
+    let mut t = open();
+    t.say("/clear");
+    t.answer();
+    t.leave();
+    let mut t = open();
+    t.say("/show history");
+    assert!(!t.answer().contains("68"));
+    t.leave();
+}
+
+#[test]
+fn an_answer_is_not_lost_where_there_is_no_new_one() {
+    let place = folder("regen");
+    let parts = r#"[{"role": "user", "content": [{"type": "text", "text": "What is 23 + 45?"}]}]"#;
+    std::fs::write(place.join("parts.json"), parts).unwrap();
+    let mut t = chat_in(&place, &[]);
+    t.say("/load parts.json");
+    t.answer();
+    t.say("/regen");
+    assert!(t.answer().contains("68"));
+    t.say(r#"/set format {"type":"nonsense"}"#);
+    t.answer();
+    t.say("/regen");
+    assert!(t.answer().contains("error"));
+    t.say("/show history");
+    assert!(t.answer().contains("68"));
+    t.leave();
+}
+
+#[test]
+fn a_stray_byte_ends_nothing_and_lines_are_remembered() {
+    let place = folder("byte");
+    let mut t = chat_in(&place, &[]);
+    t.press(b"caf\xe9\r");
+    t.wait_for("is no UTF-8");
+    t.answer();
+    t.say("What is 23 + 45?");
+    assert!(t.answer().contains("68"));
+    t.leave();
+    let history = std::fs::read_to_string(place.join("state/smolq/history")).unwrap();
+    assert!(history.contains("What is 23 + 45?"), "{history}");
+}
+
+#[test]
+fn a_completed_name_with_blanks_is_read() {
+    let place = folder("blanks");
+    std::fs::write(place.join("zz my sum.txt"), "What is 23 + 45?").unwrap();
+    let mut t = chat_in(&place, &[]);
+    t.press("/read zz\t");
+    t.wait_for("sum.txt");
+    t.say("");
+    assert!(t.answer().contains("68"));
+    t.leave();
+}
+
+#[test]
+fn what_stands_between_quotes_is_no_command() {
+    let mut t = chat("quoted", &["--think", "off", "--echo"]);
+    t.say("\"\"\"/stats\"\"\"");
+    let shown = t.answer();
+    assert!(
+        shown.contains("/stats<|im_end|>") && !shown.contains("context: "),
+        "{shown}"
+    );
+    // Nor is it one when it is recalled.
+    t.press("\u{1b}[A");
+    t.say("");
+    assert_eq!(t.answer().matches("/stats<|im_end|>").count(), 2);
+    t.leave();
+}

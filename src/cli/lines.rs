@@ -2,7 +2,7 @@
 
 use super::{interrupt, note};
 use crate::error::{Error, Result};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 
 /// The prompt.
 pub(super) const PROMPT: &str = ">>> ";
@@ -20,10 +20,20 @@ pub(super) fn each(hint: &str, mut answer: impl FnMut(&str) -> Result<bool>) -> 
         let Some(line) = lines.next().filter(|_| interrupt::leaving().is_none()) else {
             break;
         };
-        let line = line.map_err(|source| Error::Io {
-            path: "standard input".into(),
-            source,
-        })?;
+        let line = match line {
+            Ok(line) => line,
+            // A stray byte ends nothing.
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                note("smolq: error: the line is not taken: it is no UTF-8");
+                continue;
+            }
+            Err(source) => {
+                return Err(Error::Io {
+                    path: "standard input".into(),
+                    source,
+                });
+            }
+        };
         if !line.trim().is_empty() && !answer(&line)? {
             break;
         }

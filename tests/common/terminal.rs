@@ -128,15 +128,15 @@ impl Terminal {
     }
 
     /// Presses keys.
-    pub(crate) fn press(&mut self, keys: &str) {
+    pub(crate) fn press(&mut self, keys: impl AsRef<[u8]>) {
         let mut keyboard = &*self.keyboard;
-        keyboard.write_all(keys.as_bytes()).unwrap();
+        keyboard.write_all(keys.as_ref()).unwrap();
         keyboard.flush().unwrap();
     }
 
     /// Types a line.
     pub(crate) fn say(&mut self, line: &str) {
-        self.press(&format!("{line}\r"));
+        self.press(format!("{line}\r"));
     }
 
     /// Waits until the text appears, after what was waited for before. Gives what stood between.
