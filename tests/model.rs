@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 use smolq::generate::{Event, Request, StopReason, generate};
-use smolq::model::{KvType, LoadOptions, Model, RopeOptions, Session, SessionOptions};
+use smolq::model::{KvType, LoadOptions, Model, RopeOptions, RopeScaling, Session, SessionOptions};
 use smolq::tokenizer::Tokenizer;
 use smolq_gguf::{Gguf, OpenOptions, Writer};
 use smolq_kernels::Level;
@@ -352,10 +352,22 @@ fn rope_overrides_change_the_answer_and_nonsense_is_refused() {
 
 /// A copy of a model with its tensors renamed, reshaped or refilled.
 fn rewritten(file: &Path, change: impl Fn(&mut String, &mut Vec<u64>, &mut Vec<u8>)) -> Gguf {
+    rewritten_with(file, &[], change)
+}
+
+/// The same with some keys set.
+fn rewritten_with(
+    file: &Path,
+    keys: &[(&str, smolq_gguf::Value)],
+    change: impl Fn(&mut String, &mut Vec<u64>, &mut Vec<u8>),
+) -> Gguf {
     let gguf = Gguf::open(file, &OpenOptions::default()).unwrap();
     let mut writer = Writer::new();
     for (key, value) in gguf.metadata().iter() {
         writer.set(key, value.clone());
+    }
+    for (key, value) in keys {
+        writer.set(*key, value.clone());
     }
     for tensor in gguf.tensors() {
         let (mut name, mut dims, mut bytes) = (
@@ -402,6 +414,78 @@ fn tensors_that_do_not_fit_are_named_all_at_once() {
             .warnings()
             .is_empty()
     );
+}
+
+#[test]
+fn scaling_is_what_the_file_says_it_is() {
+    let case = cases().into_iter().find(|case| case.name == "llama-f16");
+    let file = case.unwrap().file;
+    let scaling = |keys: &[(&str, smolq_gguf::Value)], rope: RopeOptions| {
+        let options = LoadOptions {
+            rope,
+            ..LoadOptions::default()
+        };
+        let model = Model::from_gguf(rewritten_with(&file, keys, |_, _, _| {}), &options);
+        model.unwrap().config().rope.scaling
+    };
+    let factor = ("llama.rope.scaling.factor", 4f32.into());
+    let none = ("llama.rope.scaling.type", "none".into());
+    let asked = RopeOptions {
+        scale: Some(2.0),
+        ..RopeOptions::default()
+    };
+    let usual = RopeOptions::default;
+    assert_eq!(scaling(&[], usual()), RopeScaling::None);
+    // A bare factor means linear scaling; that of a file which says "none" means nothing; a user's own counts.
+    assert_eq!(scaling(&[factor.clone()], usual()), RopeScaling::Linear);
+    assert_eq!(scaling(&[factor, none.clone()], usual()), RopeScaling::None);
+    assert_eq!(scaling(&[none], asked), RopeScaling::Linear);
+}
+
+#[test]
+fn models_without_sense_are_refused_in_a_short_line() {
+    let case = cases().into_iter().find(|case| case.name == "llama-f16");
+    let file = case.unwrap().file;
+    let refused = |gguf: Gguf| match Model::from_gguf(gguf, &LoadOptions::default()) {
+        Ok(_) => panic!("the model was accepted"),
+        Err(error) => error.to_string(),
+    };
+    let long = "x".repeat(1 << 20);
+    for key in ["general.architecture", "llama.rope.scaling.type"] {
+        let keys = [(key, long.as_str().into())];
+        let message = refused(rewritten_with(&file, &keys, |_, _, _| {}));
+        assert!(message.len() < 300 && message.contains("xxx"), "{message}");
+    }
+    let message = refused(rewritten(&file, |name, dims, bytes| {
+        if name == "token_embd.weight" {
+            dims[1] = 0;
+            bytes.clear();
+        }
+    }));
+    assert!(
+        message.contains("\"token_embd.weight\" has no rows"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_vocabulary_of_another_model_is_refused() {
+    let find = |name: &str| cases().into_iter().find(|case| case.name == name).unwrap();
+    let (llama, qwen) = (find("llama-f16"), find("qwen2-f16"));
+    let other = Gguf::open(&qwen.file, &OpenOptions::default()).unwrap();
+    let tokenizer = Tokenizer::from_metadata(other.metadata(), false).unwrap();
+    let mut session = session(&load(&llama.file, Level::best()), 1, 512, KvType::F16);
+    let request = Request {
+        prompt: llama.tokens,
+        n_predict: Some(1),
+        ..Request::default()
+    };
+    let cancel = AtomicBool::new(false);
+    let result = generate(&mut session, &tokenizer, &request, &cancel, &mut |_| Ok(()));
+    let message = result.unwrap_err().to_string();
+    let (rows, tokens) = (llama.n_vocab, qwen.n_vocab);
+    let wanted = format!("{rows} rows for a vocabulary of {tokens} tokens");
+    assert!(message.contains(&wanted), "{message}");
 }
 
 #[test]
