@@ -5,6 +5,7 @@
 //! of them knows a terminal or a network.
 
 mod call;
+mod constants;
 mod dialect;
 mod guide;
 mod python;
@@ -12,6 +13,7 @@ mod rendered;
 mod reply;
 mod sandbox;
 mod template;
+mod weight;
 
 pub use call::Call;
 pub use dialect::{CallForm, Dialect, ToolRender};

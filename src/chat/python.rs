@@ -13,17 +13,25 @@ use std::sync::Arc;
 /// Deeper values than this are refused.
 const MAX_DEPTH: usize = 64;
 /// Longer texts of values are refused.
-const MAX_TEXT: usize = 4 << 20;
+pub(super) const MAX_TEXT: usize = 4 << 20;
 /// Longer lists are refused, where they are made or written.
 pub(super) const MAX_ITEMS: usize = 1 << 16;
+/// Bytes of a text that count as much as one value.
+pub(super) const TEXT_OF_ONE: usize = 16;
 
 /// A JSON object: a Python `dict`.
 #[derive(Debug)]
-struct Dict(Vec<(Arc<str>, Value)>);
+struct Dict {
+    entries: Vec<(Arc<str>, Value)>,
+    weight: usize,
+}
 
 /// A JSON array: a Python `list`.
 #[derive(Debug)]
-struct List(Vec<Value>);
+struct List {
+    items: Vec<Value>,
+    weight: usize,
+}
 
 impl Object for Dict {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
@@ -31,16 +39,16 @@ impl Object for Dict {
     }
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let key = key.as_str()?;
-        let (_, value) = self.0.iter().find(|(name, _)| **name == *key)?;
+        let (_, value) = self.entries.iter().find(|(name, _)| **name == *key)?;
         Some(value.clone())
     }
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        let keys = self.0.iter().map(|(key, _)| Value::from(key.clone()));
+        let keys = self.entries.iter().map(|(key, _)| Value::from(key.clone()));
         Enumerator::Values(keys.collect())
     }
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('{')?;
-        for (i, (key, value)) in self.0.iter().enumerate() {
+        for (i, (key, value)) in self.entries.iter().enumerate() {
             f.write_str(if i > 0 { ", " } else { "" })?;
             quote(key, f)?;
             f.write_str(": ")?;
@@ -55,14 +63,14 @@ impl Object for List {
         ObjectRepr::Seq
     }
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.0.get(key.as_usize()?).cloned()
+        self.items.get(key.as_usize()?).cloned()
     }
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Seq(self.0.len())
+        Enumerator::Seq(self.items.len())
     }
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('[')?;
-        for (i, value) in self.0.iter().enumerate() {
+        for (i, value) in self.items.iter().enumerate() {
             f.write_str(if i > 0 { ", " } else { "" })?;
             repr(value, f)?;
         }
@@ -92,15 +100,22 @@ fn nested(json: &Json, depth: usize) -> Result<Value, Error> {
         },
         Json::String(text) => Value::from(text.as_str()),
         Json::Array(items) => {
-            let items: Result<_, _> = items.iter().map(|item| nested(item, depth + 1)).collect();
-            Value::from_object(List(items?))
+            let items: Result<Vec<Value>, Error> =
+                items.iter().map(|item| nested(item, depth + 1)).collect();
+            let items = items?;
+            let weight = 1 + items.iter().filter_map(weight).sum::<usize>();
+            Value::from_object(List { items, weight })
         }
         Json::Object(entries) => {
-            let entries: Result<_, Error> = entries
+            let entries: Result<Vec<(Arc<str>, Value)>, Error> = entries
                 .iter()
                 .map(|(key, item)| Ok((Arc::from(key.as_str()), nested(item, depth + 1)?)))
                 .collect();
-            Value::from_object(Dict(entries?))
+            let entries = entries?;
+            let keys = entries.iter().map(|(key, _)| weight_of_text(key));
+            let items = entries.iter().filter_map(|(_, item)| weight(item));
+            let weight = 1 + keys.chain(items).sum::<usize>();
+            Value::from_object(Dict { entries, weight })
         }
     })
 }
@@ -108,6 +123,24 @@ fn nested(json: &Json, depth: usize) -> Result<Value, Error> {
 /// Whether a value came from JSON.
 pub(super) fn is_json(value: &Value) -> bool {
     value.downcast_object_ref::<Dict>().is_some() || value.downcast_object_ref::<List>().is_some()
+}
+
+/// What a value counts that came from JSON, or that holds no others: one for each value, key and [`TEXT_OF_ONE`] bytes of a text.
+pub(super) fn weight(value: &Value) -> Option<usize> {
+    if let Some(dict) = value.downcast_object_ref::<Dict>() {
+        return Some(dict.weight);
+    }
+    if let Some(list) = value.downcast_object_ref::<List>() {
+        return Some(list.weight);
+    }
+    if value.as_object().is_some() {
+        return None;
+    }
+    Some(weight_of_text(value.as_str().unwrap_or_default()))
+}
+
+fn weight_of_text(text: &str) -> usize {
+    1 + text.len() / TEXT_OF_ONE
 }
 
 fn too_deep() -> Error {
@@ -168,6 +201,16 @@ pub(super) fn text(value: &Value) -> Result<String, Error> {
             Ok(out.done())
         }
     }
+}
+
+/// A value as the engine's `pprint` gives it, which knows no bound.
+///
+/// # Errors
+/// If the text is too long.
+pub(super) fn pretty(value: &Value) -> Result<String, Error> {
+    let mut out = Text::default();
+    write!(out, "{value:#?}").map_err(|_| too_long())?;
+    Ok(out.done())
 }
 
 /// A value as `repr()` gives it.

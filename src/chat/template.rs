@@ -5,11 +5,12 @@
 //! ([`python`](super::python)), `strftime_now`, `raise_exception`, `tojson`, and the `generation` tag, which marks what a model learns
 //! and shows nothing.
 //!
-//! A template is code from a stranger. Its length, its steps, its output and its nesting are bounded, and it is parsed and run on a
-//! thread with room for all the nesting that is allowed.
+//! A template is code from a stranger. Its length, its steps, its values, its output and its nesting are bounded, and it is parsed and
+//! run on a thread with room for all the nesting that is allowed.
 
 use super::python::{self, Layout};
 use super::sandbox;
+use super::weight::Limit;
 use crate::error::{Error, Result};
 use jiff::civil::DateTime;
 use minijinja::machinery;
@@ -128,8 +129,10 @@ impl Template {
     /// If the template refuses the messages, uses what is not there, or does not come to an end.
     pub fn render(&self, prompt: &Prompt<'_>) -> Result<String> {
         apart(|| {
-            let mut environment = environment(prompt.now, &self.assignments);
-            let size: usize = prompt.messages.iter().chain(prompt.tools).map(size).sum();
+            let variables = prompt.variables.iter().map(|(_, json)| json);
+            let lists = prompt.messages.iter().chain(prompt.tools);
+            let size: usize = lists.chain(variables).map(size).sum();
+            let mut environment = environment(prompt.now, &self.assignments, Limit::of(size));
             environment.set_fuel(Some(FUEL + 64 * size as u64));
             let compiled = sandbox::compile(&self.source, &self.assignments, &syntax())?;
             let mut out = String::new();
@@ -245,13 +248,12 @@ fn syntax() -> SyntaxConfig {
 }
 
 /// Jinja2 as transformers sets it up.
-fn environment(now: DateTime, assignments: &[String]) -> Environment<'static> {
+fn environment(now: DateTime, assignments: &[String], limit: Limit) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_syntax(syntax());
-    sandbox::furnish(&mut environment, assignments);
+    sandbox::furnish(&mut environment, assignments, limit);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.set_fuel(Some(FUEL));
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.set_formatter(|out, _, value| {
         out.write_str(&python::text(value)?)?;
         Ok(())
