@@ -3,23 +3,27 @@
 //! ```text
 //! JSON schema, tools -> schema (checked, made exact) ─┐
 //! GBNF -> gbnf (parsed, lexed without loss) -> Lark ──┼─> llguidance -> a bit for each token
-//! Lark, regular expression ───────────────────────────┘
+//! Lark, regular expression (looked at) ───────────────┘
 //! ```
 //!
 //! The engine is the crate `llguidance`: an Earley parser over lexemes, and a walk of the vocabulary's trie. Here is what it needs to be
-//! told, and what keeps strangers' grammars in bounds: they are limited in length, nesting, repetition and in the work of each step, they
-//! are compiled on a stack of their own, and a grammar that allows nothing is refused before anything is computed.
+//! told, and what keeps strangers' grammars in bounds: they are limited in length, nesting, repetition, classes of characters, intersections
+//! and in the work of each step, they are compiled on a stack of their own, and a grammar that allows nothing is refused before anything is
+//! computed.
 
 mod gbnf;
+mod lark;
+mod pattern;
 mod schema;
 
 use crate::apart::apart;
 use crate::error::{Error, Result};
 use crate::tokenizer::{TokenKind, Tokenizer};
-use llguidance::api::{ParserLimits, TopLevelGrammar};
+use llguidance::api::{GrammarInit, ParserLimits, TopLevelGrammar};
 use llguidance::earley::SlicedBiasComputer;
 use llguidance::toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 use llguidance::{Matcher, ParserFactory};
+use pattern::Patterns;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -29,6 +33,9 @@ pub use schema::Calls;
 pub const MAX_SOURCE: usize = 256 << 10;
 /// Longer answers cannot be asked for: what must come is written out in advance.
 const MAX_LENGTH: usize = 20_000;
+/// What the lexer's first step may take, of some 100 nanoseconds each. The engine does not count there, and what is intersected can make it
+/// look for an end among as many states as all parts have together.
+const FIRST_FUEL: u64 = 1_000_000;
 /// Longer tokens are never allowed: the trie's nodes count no further.
 const MAX_PIECE: usize = 1000;
 
@@ -37,7 +44,8 @@ const MAX_PIECE: usize = 1000;
 pub enum Grammar {
     /// A JSON object, whatever is in it.
     Json,
-    /// JSON by this schema. What cannot be held to by single tokens (`not`, `if`, `uniqueItems`, ...) is refused. Formats that are
+    /// JSON by this schema. What cannot be held to by single tokens (`not`, `if`, `uniqueItems`, ...) is refused, and so are whole numbers
+    /// beyond 2^53, which are others in floating point; bounds there mean none if only 64-bit integers know them. Formats that are
     /// not known are remarks, as the standard has it; `date-time`, `time`, `date`, `duration`, `email`, `hostname`, `ipv4`, `ipv6`,
     /// `uuid` and `uri` are held to.
     Schema(Value),
@@ -54,9 +62,9 @@ pub enum Grammar {
 /// Tool calls: one JSON object `{"name": ..., "arguments": ...}` with these two keys, in this order and written just so. The name is
 /// one of the `tools`, the arguments are by that tool's schema; without one (null) they are any object.
 ///
-/// Schemas of tools are followed as far as they can be: keywords that a grammar cannot hold to are passed over. A schema that lists
-/// `properties` and is silent about others allows none. `end` must follow
-/// the object: tokens often hold the last braces and the line's end together, and a model that was trained on these
+/// Schemas of tools are followed as far as they can be: keywords that a grammar cannot hold to are passed over, and so are whole schemas
+/// that make it fail all the same ([`Constraint::loose`]). A schema that lists `properties` and is silent about others allows none.
+/// `end` must follow the object: tokens often hold the last braces and the line's end together, and a model that was trained on these
 /// would not know how to go on without them.
 pub fn calls(tools: &[(String, Value)], name_key: &str, arguments_key: &str, end: &str) -> Grammar {
     Grammar::Calls(Calls {
@@ -107,7 +115,7 @@ impl Grammar {
             }
             Grammar::Lark(source) => {
                 within(source)?;
-                no_tokens(source)?;
+                lark::check(source)?;
                 TopLevelGrammar::from_lark(source.clone())
             }
         })
@@ -124,18 +132,8 @@ fn regular(pattern: &str) -> std::result::Result<&str, String> {
         Some(inner) if inner.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 0 => inner,
         _ => inner,
     };
-    let parsed = regex_syntax::parse(inner).map_err(|error| {
-        let (at, why) = match &error {
-            regex_syntax::Error::Parse(error) => {
-                (error.span().start.offset, error.kind().to_string())
-            }
-            regex_syntax::Error::Translate(error) => {
-                (error.span().start.offset, error.kind().to_string())
-            }
-            _ => (0, "it is not sound".to_owned()),
-        };
-        format!("column {}: {why}", column(start + at))
-    })?;
+    let parsed = Patterns::default().read(inner);
+    let parsed = parsed.map_err(|(at, why)| format!("column {}: {why}", column(start + at)))?;
     let properties = parsed.properties();
     if !properties.look_set().is_empty() {
         return Err(
@@ -154,31 +152,6 @@ fn too_long(length: usize) -> String {
     format!(
         "it asks for {length} characters at least, more than the {MAX_LENGTH} that can be asked for"
     )
-}
-
-/// Refuses Lark's names of single tokens (`<...>`): they would make control tokens of text.
-fn no_tokens(source: &str) -> std::result::Result<(), String> {
-    for (i, line) in source.lines().enumerate() {
-        let mut inside = None;
-        let mut chars = line.chars().enumerate().peekable();
-        while let Some((at, c)) = chars.next() {
-            match (inside, c) {
-                (Some(_), '\\') => drop(chars.next()),
-                (Some(end), c) => inside = inside.filter(|_| c != end),
-                (None, '#') => break,
-                (None, '/') if chars.peek().is_some_and(|(_, next)| *next == '/') => break,
-                (None, '"' | '/') => inside = Some(c),
-                (None, '<') => {
-                    let (line, column) = (i + 1, at + 1);
-                    return Err(format!(
-                        "line {line}, column {column}: single tokens are not supported, write their text"
-                    ));
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The vocabulary as grammars need it: a trie of the tokens' bytes, with what depends on no grammar. Built once for a model, cheap
@@ -323,6 +296,9 @@ pub struct Constraint {
     tokens: Arc<Tokens>,
     field: &'static str,
     matcher: Matcher,
+    /// Whether places in errors are in what the caller wrote.
+    places: bool,
+    loose: Vec<(String, String)>,
     /// What may come next, if `known`.
     mask: Vec<u32>,
     known: bool,
@@ -338,31 +314,83 @@ impl Constraint {
     pub fn new(vocabulary: &Vocabulary, grammar: &Grammar) -> Result<Constraint> {
         let tokens = &vocabulary.0;
         let field = grammar.field();
-        let refuse = |why| Error::Request { field, why };
         let built = apart("grammar", || {
-            llguidance::panic_utils::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                Ok(Constraint::build(tokens, grammar))
-            }))
+            let built = Constraint::of(tokens, grammar);
+            match grammar {
+                Grammar::Calls(calls) if built.is_err() => Constraint::of_calls(tokens, calls),
+                _ => built,
+            }
         })?;
-        match built {
-            Some(Ok(built)) => built.map_err(refuse),
-            Some(Err(_)) | None => Err(refuse(
-                "it made the grammar engine fail: simplify it".to_owned(),
-            )),
+        let built = built.unwrap_or_else(|| Err(FAILED.to_owned()));
+        built.map_err(|why| Error::Request { field, why })
+    }
+
+    /// The tools of which no schema is held, and why: their arguments are any object.
+    pub fn loose(&self) -> &[(String, String)] {
+        &self.loose
+    }
+
+    /// Of tool calls whose schemas make a grammar fail: which do is found out one by one.
+    fn of_calls(tokens: &Arc<Tokens>, calls: &Calls) -> std::result::Result<Constraint, String> {
+        let of = |calls: Calls| Constraint::of(tokens, &Grammar::Calls(calls));
+        let mut held = calls.clone();
+        let mut loose = Vec::new();
+        for (i, (name, _)) in calls.tools.iter().enumerate() {
+            if let Err(why) = of(calls.only(i)) {
+                held.tools[i].1 = Value::Null;
+                loose.push((name.clone(), why));
+            }
         }
+        let mut built = of(held);
+        if let Err(why) = &built {
+            // Together they are too much.
+            let free = |(name, _): &(String, Value)| (name.clone(), Value::Null);
+            let told = |(name, _): &(String, Value)| (name.clone(), why.clone());
+            loose = calls.tools.iter().map(told).collect();
+            built = of(Calls {
+                tools: calls.tools.iter().map(free).collect(),
+                ..calls.clone()
+            });
+        }
+        let mut built = built?;
+        built.loose = loose;
+        Ok(built)
+    }
+
+    /// Of a grammar as it is.
+    fn of(tokens: &Arc<Tokens>, grammar: &Grammar) -> std::result::Result<Constraint, String> {
+        let built = llguidance::panic_utils::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            Ok(Constraint::build(tokens, grammar))
+        }));
+        built.unwrap_or_else(|_| Err(FAILED.to_owned()))
     }
 
     fn build(tokens: &Arc<Tokens>, grammar: &Grammar) -> std::result::Result<Constraint, String> {
-        let compiled = grammar.compile()?;
-        let parser = tokens.factory.create_parser(compiled);
-        let parser = parser.map_err(|error| {
-            let causes: Vec<String> = error.chain().map(|cause| cause.to_string()).collect();
-            explain(&causes)
-        })?;
+        let places = matches!(grammar, Grammar::Lark(_));
+        let limits = tokens.factory.limits();
+        let environment = tokens.factory.tok_env().clone();
+        let read = GrammarInit::Serialized(grammar.compile()?);
+        let read = read.to_internal(Some(environment), limits.clone());
+        let (rules, lexemes) = read.map_err(|error| explain(&causes(error.chain()), places))?;
+        let first = lexemes.to_regex_vec(&mut limits.clone());
+        let mut first = first.map_err(|error| explain(&causes(error.chain()), places))?;
+        first.set_fuel(FIRST_FUEL);
+        let start = first.initial_state(&lexemes.all_lexemes());
+        for byte in 0..=u8::MAX {
+            first.transition(start, byte);
+        }
+        if first.has_error() {
+            return Err(TOO_LARGE.to_owned());
+        }
+        let read = GrammarInit::Internal(rules, lexemes);
+        let parser = tokens.factory.create_parser_from_init_default(read);
+        let parser = parser.map_err(|error| explain(&causes(error.chain()), places))?;
         let mut constraint = Constraint {
             tokens: Arc::clone(tokens),
             field: grammar.field(),
             matcher: Matcher::new(Ok(parser)),
+            places,
+            loose: Vec::new(),
             mask: Vec::new(),
             known: false,
             ended: false,
@@ -398,7 +426,7 @@ impl Constraint {
         self.mask.clear();
         if !self.ended && !self.matcher.is_stopped() {
             let found = self.matcher.compute_mask();
-            let found = found.map_err(|error| explain(&[error.to_string()]))?;
+            let found = found.map_err(|error| explain(&[error.to_string()], self.places))?;
             let both = found.as_slice().iter().zip(&self.tokens.texts);
             self.mask.extend(both.map(|(found, texts)| found & texts));
         }
@@ -446,7 +474,7 @@ impl Constraint {
             && match self.matcher.try_consume_tokens(&[id]) {
                 Ok(taken) => taken == 1,
                 Err(error) => {
-                    let why = explain(&[error.to_string()]);
+                    let why = explain(&[error.to_string()], self.places);
                     return Err(self.broken(why));
                 }
             };
@@ -490,15 +518,24 @@ impl Constraint {
 /// Why a step has nothing that is allowed.
 const NO_TOKEN: &str = "the vocabulary has no token for what must follow";
 
+/// What is said where the engine panicked.
+const FAILED: &str = "it made the grammar engine fail: simplify it";
+
+/// What is said where the lexer has too much to do.
+const TOO_LARGE: &str = "its regular expressions are too large";
+
 /// What the engine says, and what we say.
-const WORDS: [(&str, &str); 8] = [
+const WORDS: [(&str, &str); 12] = [
     (
         "oneOf constraints",
         "oneOf whose options are not told apart by a type or a constant is not supported: use anyOf",
     ),
+    ("lexer configuration (grammar) too big", TOO_LARGE),
+    ("lexer precomputation failed", TOO_LARGE),
+    ("fuel exhausted", TOO_LARGE),
     (
-        "lexer configuration (grammar) too big",
-        "its regular expressions are too large",
+        "Unable to determine if regex is empty",
+        "a pattern, with its lengths and other patterns, is too large: simplify it",
     ),
     ("grammar size", "it is too large"),
     (
@@ -507,12 +544,18 @@ const WORDS: [(&str, &str); 8] = [
     ),
     ("NoExtensionBias", NO_TOKEN),
     ("no_extension_bias", NO_TOKEN),
-    ("panic:", "it made the grammar engine fail: simplify it"),
+    ("panic:", FAILED),
+    ("lexer error:", TOO_LARGE),
     ("lexer error", "that is neither a name nor a literal"),
 ];
 
-/// The engine's errors in one line: place and cause, without its drawings.
-fn explain(causes: &[String]) -> String {
+/// What the engine says went wrong, the outermost first.
+fn causes<'a>(chain: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>) -> Vec<String> {
+    chain.map(|cause| cause.to_string()).collect()
+}
+
+/// The engine's errors in one line: place, if it is one that the caller knows, and cause, without its drawings.
+fn explain(causes: &[String], places: bool) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in causes {
         // Errors of regular expressions draw the pattern first and end with the reason.
@@ -537,10 +580,13 @@ fn explain(causes: &[String]) -> String {
                 .bytes()
                 .all(|b| b.is_ascii_digit()) =>
         {
-            (format!("line {line}, column {column}: "), rest)
+            let place = format!("line {line}, column {column}: ");
+            (if places { place } else { String::new() }, rest)
         }
         _ => (String::new(), text.as_str()),
     };
+    let within = text.strip_prefix("failed to compile JSON schema: ");
+    let text = within.unwrap_or(text);
     let ours = WORDS.iter().find(|(theirs, _)| text.contains(theirs));
     place + ours.map_or(text, |(_, ours)| *ours)
 }
