@@ -81,7 +81,12 @@ fn a_thought_that_was_cut_off_is_closed() {
         chat.push_reply(reply, thinking);
         assert_eq!(chat.messages().last().unwrap()["content"], kept);
     }
-    assert!(chat.prompt().unwrap().text.contains("Hm\n</think>\n<|im_end|>"));
+    assert!(
+        chat.prompt()
+            .unwrap()
+            .text
+            .contains("Hm\n</think>\n<|im_end|>")
+    );
     // Where there is no thinking, no thought is left of it.
     chat.think = Some(false);
     let prompt = chat.prompt().unwrap().text;

@@ -437,7 +437,10 @@ fn scaling_is_what_the_file_says_it_is() {
     let usual = RopeOptions::default;
     assert_eq!(scaling(&[], usual()), RopeScaling::None);
     // A bare factor means linear scaling; that of a file which says "none" means nothing; a user's own counts.
-    assert_eq!(scaling(&[factor.clone()], usual()), RopeScaling::Linear);
+    assert_eq!(
+        scaling(std::slice::from_ref(&factor), usual()),
+        RopeScaling::Linear
+    );
     assert_eq!(scaling(&[factor, none.clone()], usual()), RopeScaling::None);
     assert_eq!(scaling(&[none], asked), RopeScaling::Linear);
 }

@@ -728,8 +728,8 @@ impl<'a> Copier<'a> {
         let sum = step * 10.0 + 9.0 * 10f64.powi(places);
         let is_counted = step > 0.0 && digits.max(sum) <= f64::from(u32::MAX);
         let mut remainders = step as u64;
-        for factor in [2, 5] {
-            while remainders > 0 && remainders % factor == 0 {
+        for factor in [2_u64, 5] {
+            while remainders > 0 && remainders.is_multiple_of(factor) {
                 remainders /= factor;
             }
         }
