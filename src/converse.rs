@@ -87,6 +87,13 @@ pub enum TurnEvent<'a> {
         /// What came of it.
         result: &'a ToolResult,
     },
+    /// A reply begins in which calls of a tool are not held to its schema.
+    Loose {
+        /// The tool.
+        tool: &'a str,
+        /// Why its schema cannot be held.
+        why: &'a str,
+    },
     /// A reply is whole.
     Step(&'a Outcome),
 }
@@ -366,6 +373,9 @@ impl Engine {
             &prompt.text,
             &control.end_thought,
         )?;
+        for (tool, why) in guide.loose() {
+            front.event(TurnEvent::Loose { tool, why })?;
+        }
         let mut parser = chat.parser(&prompt.text);
         let mut text = String::new();
         let mut calls = Vec::new();

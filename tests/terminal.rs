@@ -593,6 +593,24 @@ fn an_answer_comes_in_the_background_too() {
     assert!(status.success(), "{status:?}");
 }
 
+#[test]
+fn a_schema_that_is_not_held_is_told_once() {
+    let mut tool = weather(&["echo", "sunny"], true);
+    tool[0]["parameters"]["patternProperties"] = json!({"^a": {}, "b$": {}});
+    let file = tools("loose", &tool);
+    let mut t = chat("loose", &["--think", "off", "--tools", &file]);
+    t.say("What is the weather in Lisbon?");
+    let shown = t.answer();
+    let warning = "calls of get_weather are not held to its schema: ";
+    assert!(
+        shown.contains(warning) && shown.contains("sunny"),
+        "{shown}"
+    );
+    t.say("What is the weather in Oslo?");
+    assert!(!t.answer().contains(warning));
+    t.leave();
+}
+
 /// A shell's script that notes its process and that of a child, and does not end.
 fn endless(noted: &Path) -> String {
     format!(

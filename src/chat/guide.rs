@@ -231,6 +231,11 @@ impl<'a> ReplyGuide<'a> {
         Ok(guide)
     }
 
+    /// The tools whose schemas cannot be held, and why, before the reply begins.
+    pub fn loose(&self) -> &[(String, String)] {
+        self.next_call.as_ref().map_or(&[], |call| call.loose())
+    }
+
     fn call_constraint(&mut self) -> Result<Option<Box<Constraint>>> {
         if let Some(ready) = self.next_call.take() {
             return Ok(Some(ready));

@@ -49,6 +49,8 @@ pub(super) struct Screen {
     keys: Option<Keys>,
     /// Tools that may run without being asked about again.
     trusted: BTreeSet<String>,
+    /// Tools of which it was said that their schemas are not held.
+    loose: BTreeSet<String>,
 }
 
 impl Screen {
@@ -64,6 +66,7 @@ impl Screen {
             bar: None,
             keys: None,
             trusted: BTreeSet::new(),
+            loose: BTreeSet::new(),
         }
     }
 
@@ -308,6 +311,16 @@ impl Front for Screen {
             },
             TurnEvent::Reply(event) => self.reply(event),
             TurnEvent::Result { call, result } => self.result(call, &result.text, result.failed),
+            TurnEvent::Loose { tool, why } => {
+                // Once, not with each reply.
+                if self.loose.insert(tool.to_owned()) {
+                    let (tool, why) = (one_line(tool), one_line(why));
+                    note(&format!(
+                        "smolq: warning: calls of {tool} are not held to its schema: {why}"
+                    ));
+                }
+                Ok(())
+            }
             TurnEvent::Step(_) => Ok(()),
         }
     }
