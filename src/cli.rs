@@ -24,8 +24,8 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-/// Runs the command of `arguments` (the first is the program) and gives its exit code: 0, 1 for an error, 2 for wrong usage, 130 if Ctrl-C
-/// came before everything was done.
+/// Runs the command of `arguments` (the first is the program) and gives its exit code: 0, 1 for an error, 2 for wrong usage. If a signal came
+/// before everything was done, the process ends by it.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = args::expand(arguments);
     if embedded::AVAILABLE && arguments.len() < 2 {
@@ -57,6 +57,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             print(&script)
         }
     };
+    let mut ended = None;
     let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough.
@@ -66,15 +67,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             let text = one_line(&error.to_string());
             drop(writeln!(std::io::stderr(), "smolq: error: {text}"));
-            match error {
-                // What shells say of a program that Ctrl-C ended: whoever called this one is to stop too.
-                Error::Interrupted(_) => ExitCode::from(130),
-                _ => ExitCode::FAILURE,
+            if matches!(error, Error::Interrupted(_)) {
+                ended = Some(interrupt::CTRL_C);
             }
+            ExitCode::FAILURE
         }
     };
-    // Whoever sent a signal sees that it was obeyed.
-    interrupt::leaving().map_or(code, ExitCode::from)
+    match interrupt::leaving().or(ended) {
+        Some(status) => interrupt::die(status),
+        None => code,
+    }
 }
 
 /// Text for a person's terminal on one line: control characters, which may come from a hostile file, are escaped.

@@ -5,6 +5,7 @@
 //! where it stands; even then no program of a tool is left behind, and the terminal is as it was.
 
 use crate::converse::Control;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// What runs at the moment.
@@ -12,6 +13,9 @@ pub(super) static CONTROL: Control = Control::new();
 
 /// Set by Ctrl-C, and by signals that ask the process to leave.
 pub(super) static INTERRUPTED: &AtomicBool = &CONTROL.cancel;
+
+/// The status of a process that Ctrl-C ended.
+pub(super) const CTRL_C: u8 = 130;
 
 /// The status that the process is to leave with; 0 as long as nobody asked it to.
 static LEAVING: AtomicU8 = AtomicU8::new(0);
@@ -44,13 +48,26 @@ impl Drop for Unhurried {
 fn end(status: u8) -> ! {
     crate::tools::kill_all();
     super::chat::restore_terminal();
+    die(status)
+}
+
+/// Ends the process as the signal of this status does when nobody takes it. Whoever waits for the process sees that it was obeyed; and a shell
+/// ends its loop.
+pub(super) fn die(status: u8) -> ! {
+    // What cannot be written now never will be.
+    let _ = std::io::stdout().flush();
+    #[cfg(unix)]
+    if let Some(signal) = status.checked_sub(128) {
+        // It comes back only from signals that it does not know.
+        let _ = signal_hook::low_level::emulate_default_handler(signal.into());
+    }
     std::process::exit(status.into())
 }
 
 /// Takes a Ctrl-C.
 fn interrupt() {
     if INTERRUPTED.swap(true, Ordering::Relaxed) {
-        end(130);
+        end(CTRL_C);
     }
 }
 
