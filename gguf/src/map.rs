@@ -6,7 +6,7 @@
 //! 1. *The file is cut short.* Touching a page past the new end raises SIGBUS, which kills a process without a word. A
 //!    handler writes one line that names the file, then exits with status 1 (see [`sigbus`]).
 //! 2. *The file is overwritten in place.* The bytes change under `&[u8]`. Readers must survive any byte anyway, since
-//!    nothing that comes from a file is trusted, and no length is read from the mapping twice. [`Stamp`] lets a server
+//!    nothing that comes from a file is trusted, and a length that is read again is compared again with what is left. [`Stamp`] lets a server
 //!    ask between requests whether the file is still the one it opened.
 //! 3. *The file is renamed or removed.* Nothing happens: the mapping holds the file itself, not its name.
 //!
