@@ -74,7 +74,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match interrupt::leaving().or(ended) {
-        Some(status) => interrupt::die(status),
+        Some(status) => {
+            // A signal skips the end at which that is done.
+            drop(std::io::stdout().flush());
+            interrupt::die(status)
+        }
         None => code,
     }
 }

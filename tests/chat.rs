@@ -398,7 +398,7 @@ fn text_from_outside_has_no_control_tokens() {
         chat.push_message(json!({"role": "tool", "name": "read", "content": text}));
         chat.tools = vec![
             json!({"type": "function", "function": {"name": "read", "description": text,
-            "parameters": {"type": "object", "properties": {"name": {"type": "string", "description": text}}}}}),
+            "parameters": {"type": "object", "properties": {"name": {"type": "string", "description": text}, text: {"type": "string"}}}}}),
         ];
         chat
     };

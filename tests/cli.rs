@@ -691,3 +691,35 @@ fn fixture_greedy_texts_are_the_recorded_ones() {
         );
     }
 }
+
+/// A program whose answer nobody takes waits for its reader, holding standard output; it ends all the same.
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_twice_ends_a_program_that_nobody_reads() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    // As much as a pipe takes.
+    writer.write_all(&[b' '; 1 << 16]).unwrap();
+    let model = data("llama-f16.gguf");
+    let mut child = smolq()
+        .args(["run", &model, "--ignore-eos", "-c", "100000", "-p", "a"])
+        .stdout(writer)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(start.elapsed().as_secs() < 60, "the program does not end");
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        let kill = Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .stderr(Stdio::null())
+            .status();
+        let _ = kill.unwrap();
+    };
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    assert_eq!(signal, Some(2), "{status:?}");
+    drop(reader);
+}

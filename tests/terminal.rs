@@ -741,6 +741,15 @@ fn an_answer_is_not_lost_where_there_is_no_new_one() {
     t.answer();
     t.say("/regen");
     assert!(t.answer().contains("68"));
+    // No token at all.
+    t.say("/set num_predict 0");
+    t.answer();
+    t.say("/regen");
+    t.answer();
+    t.say("/show history");
+    assert!(t.answer().contains("68"));
+    t.say("/set num_predict -1");
+    t.answer();
     t.say(r#"/set format {"type":"nonsense"}"#);
     t.answer();
     t.say("/regen");

@@ -56,7 +56,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::Error;
 pub use metadata::Metadata;
-pub use replace::{Access, replace};
+pub use replace::{Access, remove_unfinished, replace};
 pub use tensor::{TensorData, TensorInfo};
 pub use types::{TensorType, TypeAdvice};
 pub use value::{Array, StringArray, Value, ValueType};

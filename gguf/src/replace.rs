@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes collected before they are written.
 const BUFFER: usize = 256 << 10;
@@ -72,8 +73,25 @@ fn behind_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
+/// The files that are being written.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes the files that [`replace`] is writing, for a process that ends without going back through it.
+pub fn remove_unfinished() {
+    // Whoever holds the list is at its beginning or its end.
+    if let Ok(mut unfinished) = UNFINISHED.try_lock() {
+        for path in unfinished.drain(..) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
 /// A file that is removed unless it is renamed.
 struct Temporary(Option<PathBuf>);
+
+fn listed() -> MutexGuard<'static, Vec<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Temporary {
     /// A new file in `folder`.
@@ -91,7 +109,10 @@ impl Temporary {
             let n = COUNT.fetch_add(1, Ordering::Relaxed);
             let path = folder.join(format!(".smolq-{}-{n}.tmp", std::process::id()));
             match options.open(&path) {
-                Ok(file) => return Ok((file, Temporary(Some(path)))),
+                Ok(file) => {
+                    listed().push(path.clone());
+                    return Ok((file, Temporary(Some(path))));
+                }
                 // Left by a process that died and had our number.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && n < 1 << 20 => {}
                 Err(error) => return Err(error),
@@ -102,6 +123,7 @@ impl Temporary {
     fn rename(mut self, target: &Path) -> io::Result<()> {
         if let Some(path) = &self.0 {
             fs::rename(path, target)?;
+            listed().retain(|other| other != path);
         }
         self.0 = None;
         Ok(())
@@ -113,6 +135,7 @@ impl Drop for Temporary {
         if let Some(path) = &self.0 {
             // There is nothing more to do about one that cannot be removed.
             let _ = fs::remove_file(path);
+            listed().retain(|other| other != path);
         }
     }
 }

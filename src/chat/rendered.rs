@@ -112,19 +112,29 @@ pub fn mark_tools(tokenizer: &Tokenizer, tools: &[Json]) -> Vec<Json> {
 
 fn mark(tokenizer: &Tokenizer, value: &mut Json) {
     match value {
-        Json::String(text) => {
-            if text.contains(MARK) {
-                *text = text.replace(MARK, "\u{fffd}");
-            }
-            // From the end, so that the places stay right.
-            for at in tokenizer.control_names(text).into_iter().rev() {
-                text.insert(at, MARK);
-            }
-        }
+        Json::String(text) => mark_text(tokenizer, text),
         Json::Array(items) => items.iter_mut().for_each(|item| mark(tokenizer, item)),
-        Json::Object(entries) => entries
-            .values_mut()
-            .for_each(|entry| mark(tokenizer, entry)),
+        // Names of parameters are a stranger's too.
+        Json::Object(entries) => {
+            *entries = std::mem::take(entries)
+                .into_iter()
+                .map(|(mut name, mut entry)| {
+                    mark_text(tokenizer, &mut name);
+                    mark(tokenizer, &mut entry);
+                    (name, entry)
+                })
+                .collect();
+        }
         _ => {}
+    }
+}
+
+fn mark_text(tokenizer: &Tokenizer, text: &mut String) {
+    if text.contains(MARK) {
+        *text = text.replace(MARK, "\u{fffd}");
+    }
+    // From the end, so that the places stay right.
+    for at in tokenizer.control_names(text).into_iter().rev() {
+        text.insert(at, MARK);
     }
 }

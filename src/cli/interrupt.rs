@@ -5,7 +5,6 @@
 //! where it stands; even then no program of a tool is left behind, and the terminal is as it was.
 
 use crate::converse::Control;
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// What runs at the moment.
@@ -23,17 +22,21 @@ static LEAVING: AtomicU8 = AtomicU8::new(0);
 /// Whether something is being written that would be lost.
 static WRITING: AtomicBool = AtomicBool::new(false);
 
+/// Whether Ctrl-C was pressed while it was.
+static PRESSED: AtomicBool = AtomicBool::new(false);
+
 /// The status that the process is to leave with, if a signal has asked it to.
 pub(super) fn leaving() -> Option<u8> {
     Some(LEAVING.load(Ordering::Relaxed)).filter(|&status| status != 0)
 }
 
-/// As long as it lives, a process that was asked to leave is given time: it writes what would be lost.
+/// As long as it lives, a process that was asked to leave is given time: it writes what would be lost. The first Ctrl-C then ends nothing.
 #[must_use]
 pub(super) struct Unhurried(());
 
 /// Asks for time to write something.
 pub(super) fn unhurried() -> Unhurried {
+    PRESSED.store(false, Ordering::Relaxed);
     WRITING.store(true, Ordering::Relaxed);
     Unhurried(())
 }
@@ -44,9 +47,10 @@ impl Drop for Unhurried {
     }
 }
 
-/// Ends the process where it stands.
+/// Ends the process where it stands. The thread that does may hold any lock, so nothing here waits for one.
 fn end(status: u8) -> ! {
     crate::tools::kill_all();
+    smolq_gguf::remove_unfinished();
     super::chat::restore_terminal();
     die(status)
 }
@@ -54,10 +58,11 @@ fn end(status: u8) -> ! {
 /// Ends the process as the signal of this status does when nobody takes it. Whoever waits for the process sees that it was obeyed; and a shell
 /// ends its loop.
 pub(super) fn die(status: u8) -> ! {
-    // What cannot be written now never will be.
-    let _ = std::io::stdout().flush();
+    // The first process of a system, or of a container, cannot end by a signal of its own.
     #[cfg(unix)]
-    if let Some(signal) = status.checked_sub(128) {
+    if let Some(signal) = status.checked_sub(128)
+        && !rustix::process::getpid().is_init()
+    {
         // It comes back only from signals that it does not know.
         let _ = signal_hook::low_level::emulate_default_handler(signal.into());
     }
@@ -66,7 +71,8 @@ pub(super) fn die(status: u8) -> ! {
 
 /// Takes a Ctrl-C.
 fn interrupt() {
-    if INTERRUPTED.swap(true, Ordering::Relaxed) {
+    let again = INTERRUPTED.swap(true, Ordering::Relaxed);
+    if again && !(WRITING.load(Ordering::Relaxed) && !PRESSED.swap(true, Ordering::Relaxed)) {
         end(CTRL_C);
     }
 }
@@ -80,8 +86,11 @@ mod listener {
     use std::sync::atomic::Ordering;
     use std::time::{Duration, Instant};
 
-    /// How long the ordinary way out may take, and how long if something is written on it.
-    const PATIENCE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(30)];
+    /// How long the ordinary way out may take, before and after something is written on it.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// How long the writing may.
+    const PATIENCE_TO_WRITE: Duration = Duration::from_secs(30);
 
     /// Signals that come together are one wish: systemd sends SIGHUP after SIGTERM.
     const TOGETHER: Duration = Duration::from_millis(500);
@@ -93,7 +102,7 @@ mod listener {
         super::super::chat::remember_terminal();
         let signals = [SIGINT, SIGHUP, SIGTERM]
             .into_iter()
-            .filter(|&signal| signal == SIGINT || !is_ignored(signal));
+            .filter(|&signal| signal == SIGINT || is_ours(signal));
         // Without handlers these signals still end the process, only less politely.
         if let Ok(signals) = Signals::new(signals) {
             let thread = std::thread::Builder::new().name("signals".into());
@@ -101,14 +110,15 @@ mod listener {
         }
     }
 
-    /// Whether whoever started the process had it ignore a signal, as nohup does. Only Linux tells.
-    fn is_ignored(signal: i32) -> bool {
+    /// Whether a signal is ours to take: whoever started the process may have had it ignore some, as nohup does. Only Linux tells; elsewhere a
+    /// terminal that is gone ends the process as it always did.
+    fn is_ours(signal: i32) -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status
             .lines()
             .find_map(|line| line.strip_prefix("SigIgn:"))
             .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+        mask.map_or(signal == SIGTERM, |mask| mask & (1 << (signal - 1)) == 0)
     }
 
     fn listen(mut signals: Signals) {
@@ -130,6 +140,8 @@ mod listener {
         let status = u8::try_from(128 + signal).unwrap_or(u8::MAX);
         LEAVING.store(status, Ordering::Relaxed);
         let start = Instant::now();
+        // When the process last went its way out without writing.
+        let mut since = start;
         loop {
             // Said again and again: a turn that is about to begin forgets what was said before it.
             INTERRUPTED.store(true, Ordering::Relaxed);
@@ -138,8 +150,14 @@ mod listener {
             std::thread::sleep(STEP);
             let more = signals.pending().filter(|&signal| signal != SIGINT).count();
             let passed = start.elapsed();
-            let patience = PATIENCE[usize::from(WRITING.load(Ordering::Relaxed))];
-            if more > 0 && passed > TOGETHER || passed >= patience {
+            let slow = match WRITING.load(Ordering::Relaxed) {
+                true => {
+                    since = Instant::now();
+                    passed >= PATIENCE_TO_WRITE
+                }
+                false => since.elapsed() >= PATIENCE,
+            };
+            if more > 0 && passed > TOGETHER || slow {
                 end(status);
             }
         }

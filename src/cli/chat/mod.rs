@@ -218,7 +218,9 @@ impl<'a> Talk<'a> {
             });
         }
         // What ends the last line of a file or a pipe is not said.
-        self.turn(Some(message.trim_end_matches(['\n', '\r'])))?;
+        let said = self.turn(Some(message.trim_end_matches(['\n', '\r'])));
+        self.keep_text();
+        said?;
         self.keep()
     }
 
@@ -238,8 +240,17 @@ impl<'a> Talk<'a> {
             why: "there is no question to answer anew".to_owned(),
         })?;
         let asked = self.chat.messages().len();
+        self.last = None;
         let done = self.turn(None);
-        if self.chat.messages().len() == asked {
+        // What was stopped before it began is no answer either.
+        let said = self
+            .last
+            .as_ref()
+            .map_or(self.chat.messages().len() > asked, |turn| {
+                turn.steps.iter().any(|step| step.tokens > 0)
+            });
+        if !said {
+            self.chat.truncate(asked);
             for message in answer {
                 self.chat.push_message(message);
             }
@@ -325,9 +336,9 @@ impl<'a> Talk<'a> {
         let Some(path) = self.keeper().filter(|_| text != self.kept) else {
             return;
         };
+        // One that cannot be kept is told once.
         if let Err(error) = saved::write_text(path, &text) {
-            let error = one_line(&error.to_string());
-            return note(&format!("smolq: warning: {error}"));
+            note(&format!("smolq: warning: {}", one_line(&error.to_string())));
         }
         self.kept = text;
     }
@@ -354,6 +365,12 @@ impl<'a> Talk<'a> {
             false => saved::read(path, &mut self.engine.session)?,
         };
         self.chat.restore(json.get("chat").unwrap_or(&json))?;
+        if is_text && !is_json(path) {
+            note(&format!(
+                "smolq: {} has the text alone, from a program that was killed: it is read anew",
+                path.display()
+            ));
+        }
         Ok(!is_text)
     }
 }
