@@ -297,11 +297,16 @@ pub(super) fn furnish(environment: &mut Environment<'_>, names: &[String], limit
     }
 }
 
+/// Gives the environment the filters and tests that are not the engine's own.
 fn furnish_filters(environment: &mut Environment<'_>, limit: Limit) {
     for name in NOT_OF_JINJA {
         environment.remove_filter(name);
     }
     environment.add_filter("join", join);
+    // As in Python, None is not. The engine's own says it is, and a chat without tools would count the tools it has.
+    environment.add_test("iterable", |value: &Value| {
+        !value.is_none() && value.try_iter().is_ok()
+    });
     environment.add_filter("pprint", |value: &Value| python::pretty(value));
     // The places of a last batch that is filled up, and the lists of slices, are made uncounted.
     environment.add_filter(
@@ -714,6 +719,35 @@ mod tests {
         ] {
             assert_eq!(render(source).expect(source), expected, "{source}");
         }
+    }
+
+    #[test]
+    fn what_is_iterable_is_so_in_python() {
+        for (source, expected) in [
+            (
+                // Hermes, Qwen3-Coder and Nemotron ask so.
+                "{%- if tools is iterable and tools | length > 0 %}{{ 'tools' }}{%- else %}{{ 'none' }}{%- endif %}",
+                "none",
+            ),
+            (
+                "{{ none is iterable }} {{ missing is iterable }} {{ 1 is iterable }} {{ true is iterable }}",
+                "False True False False",
+            ),
+            (
+                "{{ '' is iterable }} {{ [] is iterable }} {{ {} is iterable }} {{ messages is iterable }} {{ range(2) is iterable }}",
+                "True True True True True",
+            ),
+            ("{{ [1, none, 'a'] | select('iterable') | list }}", "['a']"),
+        ] {
+            assert_eq!(render(source).expect(source), expected, "{source}");
+        }
+        let tools = [json!({"type": "function", "function": {"name": "f"}})];
+        let source = "{%- if tools is iterable and tools | length > 0 %}{{ 'tools' }}{%- endif %}";
+        let rendered = Template::parse(source).unwrap().render(&Prompt {
+            tools: &tools,
+            ..Prompt::default()
+        });
+        assert_eq!(rendered.unwrap(), "tools");
     }
 
     #[test]
