@@ -25,6 +25,13 @@ fn cases() -> Vec<(&'static str, String)> {
     };
     let shared = |end: &str| made(60, "[1]", "[@, @]", end);
     let equal = "{{ a == b }}";
+    let map = |names: usize| -> String { (0..names).map(|i| format!("'k{i}':1,")).collect() };
+    let of_maps = |names: usize| {
+        format!(
+            "{{% for i in range(99999) %}}{{% set ns = namespace({{{}}}) %}}{{% endfor %}}",
+            map(names)
+        )
+    };
     vec![
         ("loops in loops", "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}".into()),
         ("three loops", "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endfor %}".into()),
@@ -45,6 +52,10 @@ fn cases() -> Vec<(&'static str, String)> {
         ("a namespace in itself", "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}{{ ns | tojson }}{{ ns.a.a.a | string }}{{ raise_exception('end') }}".into()),
         ("a namespace in a list in itself, compared", "{% set ns = namespace() %}{% set ns.a = [[ns]] %}{{ ns == ns.a[0][0] }}{{ ns ~ ns }}{{ raise_exception('end') }}".into()),
         ("a list in a list in a list", "{% set ns = namespace(a=[]) %}{% for i in range(100000) %}{% set ns.a = [ns.a] %}{% endfor %}{{ ns.a ~ '' }}".into()),
+        ("a namespace of numbers", "{% set ns = namespace(range(99999)) %}".into()),
+        ("namespaces of numbers", "{% for i in range(99999) %}{% set ns = namespace(range(20000)) %}{% endfor %}".into()),
+        ("namespaces of large maps", of_maps(5000)),
+        ("namespaces of maps", of_maps(900)),
         ("a power", "{{ 10 ** 1000000000 }}".into()),
         ("a division by zero", "{{ 1 // 0 }}".into()),
         ("a wide indent", "{{ messages | tojson(indent=1000000000) }}{{ raise_exception('end') }}".into()),
@@ -119,7 +130,7 @@ fn hostile_templates_end_in_one_line_soon_and_in_little_memory() {
     std::fs::write(&messages, r#"[{"role": "user", "content": "Hello"}]"#).unwrap();
     let mut wrong = Vec::new();
     let cases = cases();
-    assert!(cases.len() >= 82);
+    assert!(cases.len() >= 86);
     for (name, text) in &cases {
         std::fs::write(&template, text).unwrap();
         let start = Instant::now();

@@ -17,6 +17,7 @@ use minijinja::value::{DynObject, Kwargs, Object, ObjectRepr, Rest, ValueKind, V
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value, filters, functions};
 use minijinja_contrib::pycompat;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -28,9 +29,10 @@ const HOLD: &str = "[]";
 const HOLD_ALL: &str = "[,]";
 /// Gives values back as a list, with texts in place of lists and maps.
 const TEXTS: &str = "~";
-/// Values in a namespace are nested no deeper than this, and are no more than so many.
+/// Values in a namespace are nested no deeper than this.
 const MAX_DEPTH: usize = 64;
-const MAX_VALUES: usize = 1 << 16;
+/// Names that a namespace may have.
+const MAX_NAMES: usize = 1000;
 /// Values looked at for one step of a template.
 const LOOKS_OF_A_STEP: usize = 16;
 /// Attributes that a list may be sorted by.
@@ -272,7 +274,12 @@ pub(super) fn furnish(environment: &mut Environment<'_>, names: &[String], limit
             limit.hold(state, functions::dict(map, named)?)
         },
     );
-    environment.add_function("namespace", namespace);
+    environment.add_function(
+        "namespace",
+        move |state: &State<'_, '_>, defaults: Rest<Value>, named: Kwargs| {
+            namespace(state, defaults, named, limit)
+        },
+    );
     // It shows all variables there are.
     environment.remove_global("debug");
     furnish_filters(environment, limit);
@@ -287,7 +294,7 @@ pub(super) fn furnish(environment: &mut Environment<'_>, names: &[String], limit
         environment.add_function(name.clone(), move |state: &State<'_, '_>, value: Value| {
             let found = state.lookup(&namespace).unwrap_or_default();
             match found.downcast_object_ref::<Namespace>() {
-                Some(found) => found.set(state, &attribute, value),
+                Some(found) => found.set(state, &attribute, value, limit),
                 None => Err(refused(format!(
                     "can only assign to namespaces, not {}",
                     found.kind()
@@ -427,7 +434,7 @@ fn fit(
 /// What `namespace()` gives: entries that templates may set, by their names. As in Python nobody looks into it otherwise: it may hold
 /// more later than when it was counted.
 #[derive(Default)]
-struct Namespace(Mutex<Vec<(Arc<str>, Value)>>);
+struct Namespace(Mutex<BTreeMap<Arc<str>, Value>>);
 
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -436,17 +443,32 @@ impl fmt::Debug for Namespace {
 }
 
 impl Namespace {
-    fn set(&self, state: &State<'_, '_>, name: &str, value: Value) -> Result<(), Error> {
-        let mut count = 0;
-        check(&value, 0, &mut count)?;
-        state.consume_fuel((count / LOOKS_OF_A_STEP) as u64)?;
+    fn set(
+        &self,
+        state: &State<'_, '_>,
+        name: &str,
+        value: Value,
+        limit: Limit,
+    ) -> Result<(), Error> {
+        let mut left = limit.most();
+        check(&value, 0, &mut left)?;
+        let count = limit.most() - left;
+        state.consume_fuel((1 + count / LOOKS_OF_A_STEP) as u64)?;
         let mut entries = self
             .0
             .lock()
             .map_err(|_| refused("the namespace is broken"))?;
-        match entries.iter_mut().find(|(known, _)| **known == *name) {
-            Some((_, old)) => *old = value,
-            None => entries.push((name.into(), value)),
+        let full = entries.len() >= MAX_NAMES;
+        match entries.get_mut(name) {
+            Some(old) => *old = value,
+            None if full => {
+                return Err(refused(format!(
+                    "a namespace has more than {MAX_NAMES} names"
+                )));
+            }
+            None => {
+                entries.insert(name.into(), value);
+            }
         }
         Ok(())
     }
@@ -458,10 +480,7 @@ impl Object for Namespace {
     }
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let entries = self.0.lock().ok()?;
-        let (_, value) = entries
-            .iter()
-            .find(|(name, _)| Some(&**name) == key.as_str())?;
-        Some(value.clone())
+        entries.get(key.as_str()?).cloned()
     }
     fn custom_cmp(self: &Arc<Self>, other: &DynObject) -> Option<Ordering> {
         // They have no order; only one is the same as another.
@@ -475,29 +494,43 @@ impl Object for Namespace {
     }
 }
 
-fn namespace(state: &State<'_, '_>, defaults: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
+fn namespace(
+    state: &State<'_, '_>,
+    defaults: Rest<Value>,
+    named: Kwargs,
+    limit: Limit,
+) -> Result<Value, Error> {
     let namespace = Namespace::default();
     for map in defaults.iter() {
+        // Anything else would be walked through for nothing.
+        if map.kind() != ValueKind::Map {
+            return Err(refused(format!(
+                "a namespace is made of maps, not of {}",
+                map.kind()
+            )));
+        }
         for key in map.try_iter()? {
             let value = map.get_item(&key)?;
-            namespace.set(state, &python::text(&key)?, value)?;
+            namespace.set(state, &python::text(&key)?, value, limit)?;
         }
     }
     let names: Vec<String> = named.args().map(str::to_owned).collect();
     for name in names {
-        namespace.set(state, &name, named.get(&name)?)?;
+        namespace.set(state, &name, named.get(&name)?, limit)?;
     }
     Ok(Value::from_object(namespace))
 }
 
-/// Refuses what a namespace must not hold: another, or itself, and values that are too many or too deep.
-fn check(value: &Value, depth: usize, count: &mut usize) -> Result<(), Error> {
-    *count += 1;
-    if depth > MAX_DEPTH || *count > MAX_VALUES {
-        return Err(refused(
-            "a namespace cannot hold a value that is nested so deeply, or so large",
-        ));
-    }
+/// Refuses what a namespace must not hold: another, or itself, and values that are more than are left, or too deep.
+fn check(value: &Value, depth: usize, left: &mut usize) -> Result<(), Error> {
+    *left = match left.checked_sub(1) {
+        Some(rest) if depth <= MAX_DEPTH => rest,
+        _ => {
+            return Err(refused(
+                "a namespace cannot hold a value that is nested so deeply, or so large",
+            ));
+        }
+    };
     if value.downcast_object_ref::<Namespace>().is_some() {
         return Err(refused("a namespace cannot hold a namespace"));
     }
@@ -508,12 +541,12 @@ fn check(value: &Value, depth: usize, count: &mut usize) -> Result<(), Error> {
     match value.kind() {
         ValueKind::Seq | ValueKind::Iterable => {
             for item in value.try_iter()? {
-                check(&item, depth + 1, count)?;
+                check(&item, depth + 1, left)?;
             }
         }
         ValueKind::Map => {
             for key in value.try_iter()? {
-                check(&value.get_item(&key)?, depth + 1, count)?;
+                check(&value.get_item(&key)?, depth + 1, left)?;
             }
         }
         _ => {}
@@ -631,6 +664,10 @@ mod tests {
                 "2y",
             ),
             (
+                "{% set ns = namespace({'a': 1, 'b': 2}, b=3) %}{{ ns.a }}{{ ns.b }}{{ ns[1] }}",
+                "13",
+            ),
+            (
                 "{% set ns = namespace(n=0) %}{% macro f() %}{% set ns.n = ns.n + 1 %}{% endmacro %}{{ f() }}{{ f() }}{{ ns.n }}",
                 "2",
             ),
@@ -650,6 +687,8 @@ mod tests {
             "{% set ns = namespace() %}{% set ns.a = [{'b': ns}] %}",
             "{% set ns = namespace() %}{% set other = namespace(a=ns) %}",
             "{% set ns = namespace() %}{% for i in range(70) %}{% set ns.a = [ns.a] %}{% endfor %}",
+            "{% set ns = namespace([1, 2]) %}",
+            "{% set ns = namespace('ab') %}",
             "{% set ns = 'text' %}{% set ns.a = 1 %}",
             "{% set ns.a = 1 %}",
         ] {
@@ -719,6 +758,19 @@ mod tests {
         ] {
             assert_eq!(render(source).expect(source), expected, "{source}");
         }
+    }
+
+    #[test]
+    fn a_namespace_has_no_more_names_than_it_may() {
+        let with = |count: usize| {
+            let entries: String = (0..count).map(|i| format!("'k{i}': {i}, ")).collect();
+            render(&format!(
+                "{{% set ns = namespace({{{entries}}}) %}}{{{{ ns.k7 }}}}"
+            ))
+        };
+        assert_eq!(with(1000).unwrap(), "7");
+        let error = with(1001).expect_err("too many names").to_string();
+        assert!(error.contains("more than 1000 names"), "{error}");
     }
 
     #[test]

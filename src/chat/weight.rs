@@ -23,6 +23,11 @@ impl Limit {
         Limit(python::MAX_ITEMS.saturating_add(input))
     }
 
+    /// What it is: also how many items a list may have.
+    pub(super) fn most(self) -> usize {
+        self.0
+    }
+
     /// Takes the steps of a walk through a value, and gives what it counts.
     ///
     /// # Errors
