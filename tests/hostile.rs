@@ -122,16 +122,51 @@ fn cases() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Templates that make much of a long message.
+fn cases_of_a_long_message() -> Vec<(&'static str, String)> {
+    let content = "{{ messages[0].content }}";
+    let again = format!("{{% for i in range(99999) %}}{content}{{% endfor %}}");
+    let raw = format!(
+        "{{% for i in range(99999) %}}{}{{% endfor %}}",
+        "x".repeat(60_000)
+    );
+    vec![
+        ("a long message, again and again", again.clone()),
+        (
+            "a long message, again and again in a block",
+            format!("{{% set text %}}{again}{{% endset %}}{{{{ text | length }}}}"),
+        ),
+        (
+            "a long message, again and again in a macro",
+            format!("{{% macro f() %}}{again}{{% endmacro %}}{{{{ f() | length }}}}"),
+        ),
+        (
+            "a long message, again and again in a filter",
+            format!("{{% filter upper %}}{again}{{% endfilter %}}"),
+        ),
+        ("a long text beside a long message", raw),
+    ]
+}
+
 #[test]
 fn hostile_templates_end_in_one_line_soon_and_in_little_memory() {
     let folder = std::env::temp_dir().join(format!("smolq-hostile-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let (template, messages) = (folder.join("t.jinja"), folder.join("m.json"));
-    std::fs::write(&messages, r#"[{"role": "user", "content": "Hello"}]"#).unwrap();
+    let template = folder.join("t.jinja");
+    let saying = |name: &str, content: &str| {
+        let path = folder.join(name);
+        let text = format!(r#"[{{"role": "user", "content": "{content}"}}]"#);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let short = saying("m.json", "Hello");
+    let long = saying("long.json", &"word ".repeat(80_000));
     let mut wrong = Vec::new();
-    let cases = cases();
-    assert!(cases.len() >= 86);
-    for (name, text) in &cases {
+    let cases = cases().into_iter().map(|case| (case, &short));
+    let of_long = cases_of_a_long_message().into_iter();
+    let cases: Vec<_> = cases.chain(of_long.map(|case| (case, &long))).collect();
+    assert!(cases.len() >= 91);
+    for ((name, text), messages) in &cases {
         std::fs::write(&template, text).unwrap();
         let start = Instant::now();
         let mut command = Command::new(env!("CARGO_BIN_EXE_smolq"));
@@ -140,7 +175,7 @@ fn hostile_templates_end_in_one_line_soon_and_in_little_memory() {
             .arg("--template")
             .arg(&template)
             .arg("--messages")
-            .arg(&messages);
+            .arg(messages);
         let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

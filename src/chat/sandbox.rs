@@ -5,7 +5,8 @@
 //! thirty times has no end); a namespace that holds itself (printing, comparing or dropping it never ends); and what it reckons out
 //! before a template runs ([`constants`]). So a compiled template is looked through, and calls functions of ours: in place of sums, and
 //! of an assignment `{% set ns.name = value %}`, which compiles to looking up `ns` and setting its attribute; after whatever makes a
-//! list or a map; and before whatever walks through one.
+//! list or a map; and before whatever walks through one. What a template emits is counted by the formatter, which raw text goes through
+//! too.
 
 use super::constants;
 use super::python;
@@ -201,6 +202,10 @@ fn with_calls<'a>(instruction: &Instruction<'a>) -> Vec<Instruction<'a>> {
         vec![call, unpack, Instruction::DiscardTop, same()]
     };
     match *instruction {
+        // So that it is counted with all else that is emitted.
+        Instruction::EmitRaw(text) => {
+            vec![Instruction::LoadConst(Value::from(text)), Instruction::Emit]
+        }
         Instruction::Add => vec![Instruction::CallFunction(ADD, Some(2))],
         Instruction::BuildList(_)
         | Instruction::BuildTuple(_)

@@ -21,11 +21,14 @@ use regex::Regex;
 use serde_json::Value as Json;
 use smolq_gguf::Metadata;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Longer templates are refused: the field's longest have some 20 KB.
 const MAX_SOURCE: usize = 64 << 10;
-/// Longer outputs are refused.
+/// What a rendering may emit beyond some times its input: the output, and all that becomes a value first.
 const MAX_OUTPUT: usize = 16 << 20;
+/// A message goes through macros, blocks that are set, and filters, before it is in the output.
+const TIMES_EMITTED: usize = 8;
 /// Steps that a rendering may take beyond those for each byte of its input.
 const FUEL: u64 = 1_000_000;
 
@@ -132,7 +135,8 @@ impl Template {
             let variables = prompt.variables.iter().map(|(_, json)| json);
             let lists = prompt.messages.iter().chain(prompt.tools);
             let size: usize = lists.chain(variables).map(size).sum();
-            let mut environment = environment(prompt.now, &self.assignments, Limit::of(size));
+            let most = MAX_OUTPUT.saturating_add(size.saturating_mul(TIMES_EMITTED));
+            let mut environment = environment(prompt.now, &self.assignments, Limit::of(size), most);
             environment.set_fuel(Some(FUEL + 64 * size as u64));
             let compiled = sandbox::compile(&self.source, &self.assignments, &syntax())?;
             let mut out = String::new();
@@ -144,13 +148,7 @@ impl Template {
                 &mut machinery::make_string_output(&mut out),
                 AutoEscape::None,
             )?;
-            match out.len() {
-                length if length > MAX_OUTPUT => Err(minijinja::Error::new(
-                    ErrorKind::WriteFailure,
-                    format!("the text has more than {MAX_OUTPUT} bytes"),
-                )),
-                _ => Ok(out),
-            }
+            Ok(out)
         })
     }
 }
@@ -247,15 +245,37 @@ fn syntax() -> SyntaxConfig {
     syntax.unwrap_or_default()
 }
 
-/// Jinja2 as transformers sets it up.
-fn environment(now: DateTime, assignments: &[String], limit: Limit) -> Environment<'static> {
+/// Jinja2 as transformers sets it up. A rendering emits at most so many bytes.
+fn environment(
+    now: DateTime,
+    assignments: &[String],
+    limit: Limit,
+    most: usize,
+) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_syntax(syntax());
     sandbox::furnish(&mut environment, assignments, limit);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.set_fuel(Some(FUEL));
-    environment.set_formatter(|out, _, value| {
-        out.write_str(&python::text(value)?)?;
+    // All that a template emits comes by here, also what it captures. Counted afterwards, it would have taken the memory already.
+    let emitted = AtomicUsize::new(0);
+    environment.set_formatter(move |out, _, value| {
+        let shown;
+        let text: &str = match value.as_str() {
+            Some(text) => text,
+            None => {
+                shown = python::text(value)?;
+                shown.as_str()
+            }
+        };
+        let before = emitted.fetch_add(text.len(), Ordering::Relaxed);
+        if before.saturating_add(text.len()) > most {
+            return Err(minijinja::Error::new(
+                ErrorKind::WriteFailure,
+                format!("the text has more than {most} bytes, with what it is made of"),
+            ));
+        }
+        out.write_str(text)?;
         Ok(())
     });
     environment.add_function(
@@ -387,6 +407,26 @@ mod tests {
             message("a\n\n{% if %}")
         );
         assert!(message("{{ messages.nothing.at_all }}").contains("undefined"));
+    }
+
+    #[test]
+    fn long_texts_are_refused_while_they_are_made() {
+        let long = [json!({"role": "user", "content": "word ".repeat(200_000)})];
+        let raw = "x".repeat(1000);
+        for source in [
+            "{% for i in range(99999) %}{{ messages[0].content }}{% endfor %}".to_owned(),
+            "{% set text %}{% for i in range(99999) %}{{ messages[0].content }}{% endfor %}{% endset %}".to_owned(),
+            "{% macro f() %}{{ messages[0].content }}{{ messages[0].content }}{% endmacro %}{% for i in range(99999) %}{{ f() }}{% endfor %}".to_owned(),
+            format!("{{% for i in range(99999) %}}{raw}{{% endfor %}}"),
+            format!("{{% macro f() %}}{{% for i in range(99999) %}}{raw}{{% endfor %}}{{% endmacro %}}{{{{ f() | length }}}}"),
+        ] {
+            let error = render(&source, &long).expect_err("a long text").to_string();
+            assert!(error.contains("the text has more than"), "{error}");
+        }
+        // What templates do to a message.
+        let source = "{% macro f(m) %}{{ m.content | trim }}{% endmacro %}{% for m in messages %}{% set text %}{{ f(m) }}{% endset %}<{{ text }}>{% endfor %}";
+        let rendered = render(source, &long).unwrap();
+        assert_eq!(rendered.len(), 2 + 999_999);
     }
 
     #[test]
