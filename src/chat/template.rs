@@ -79,8 +79,10 @@ impl Template {
                 source.len()
             )));
         }
+        // Jinja2 reads every end of a line so.
+        let source = source.replace("\r\n", "\n").replace('\r', "\n");
         let source = GENERATION
-            .replace_all(source, |tag: &regex::Captures<'_>| {
+            .replace_all(&source, |tag: &regex::Captures<'_>| {
                 let word = if tag["end"].is_empty() {
                     "if true"
                 } else {
@@ -110,7 +112,7 @@ impl Template {
         BUILT_IN.iter().map(|(name, _)| *name)
     }
 
-    /// The template's text.
+    /// The template's text, with ends of lines and tags as the engine gets them.
     pub fn source(&self) -> &str {
         &self.source
     }
@@ -407,6 +409,17 @@ mod tests {
             message("a\n\n{% if %}")
         );
         assert!(message("{{ messages.nothing.at_all }}").contains("undefined"));
+    }
+
+    #[test]
+    fn ends_of_lines_are_those_of_jinja() {
+        for (source, expected) in [
+            ("a\r\nb\rc\r\n\r\nd\r\n", "a\nb\nc\n\nd"),
+            ("{% if true %}\r\n  a\r\n{% endif %}\r\nb", "  a\nb"),
+            ("{{ 'a\r\nb' }}{{ '\\r' | length }}", "a\nb1"),
+        ] {
+            assert_eq!(render(source, &[]).expect(source), expected, "{source:?}");
+        }
     }
 
     #[test]
