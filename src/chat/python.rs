@@ -4,6 +4,7 @@
 //! `ensure_ascii=False`.
 
 use super::rendered::MARK;
+use super::weight::Limit;
 use minijinja::value::{Enumerator, Object, ObjectRepr, ValueKind};
 use minijinja::{Error, ErrorKind, Value};
 use serde_json::Value as Json;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 const MAX_DEPTH: usize = 64;
 /// Longer texts of values are refused.
 pub(super) const MAX_TEXT: usize = 4 << 20;
-/// Longer lists are refused, where they are made or written.
+/// Longer lists are refused, where they are made or written, unless they are made of the caller's own values: see [`Limit`].
 pub(super) const MAX_ITEMS: usize = 1 << 16;
 /// Bytes of a text that count as much as one value.
 pub(super) const TEXT_OF_ONE: usize = 16;
@@ -149,8 +150,7 @@ fn too_deep() -> Error {
 }
 
 pub(super) fn too_long() -> Error {
-    let why =
-        format!("a text has more than {MAX_TEXT} bytes, or a list more than {MAX_ITEMS} items");
+    let why = format!("a text has more than {MAX_TEXT} bytes, or a list has too many items");
     Error::new(ErrorKind::InvalidOperation, why)
 }
 
@@ -178,9 +178,10 @@ impl Write for Text {
 }
 
 /// The items of a list, if they are not too many.
-pub(super) fn items(value: &Value) -> Result<Vec<Value>, Error> {
-    let items: Vec<Value> = value.try_iter()?.take(MAX_ITEMS + 1).collect();
-    if items.len() > MAX_ITEMS {
+pub(super) fn items(value: &Value, limit: Limit) -> Result<Vec<Value>, Error> {
+    let most = limit.most();
+    let items: Vec<Value> = value.try_iter()?.take(most.saturating_add(1)).collect();
+    if items.len() > most {
         Err(too_long())
     } else {
         Ok(items)
@@ -307,13 +308,19 @@ impl Default for Layout {
 ///
 /// # Errors
 /// If it has no JSON form, or is nested too deeply.
-pub(super) fn json(value: &Value, layout: &Layout) -> Result<String, Error> {
+pub(super) fn json(value: &Value, layout: &Layout, limit: Limit) -> Result<String, Error> {
     let mut out = String::new();
-    write_json(value, layout, 0, &mut out)?;
+    write_json(value, layout, limit, 0, &mut out)?;
     Ok(out)
 }
 
-fn write_json(value: &Value, layout: &Layout, depth: usize, out: &mut String) -> Result<(), Error> {
+fn write_json(
+    value: &Value,
+    layout: &Layout,
+    limit: Limit,
+    depth: usize,
+    out: &mut String,
+) -> Result<(), Error> {
     if depth > MAX_DEPTH {
         return Err(too_deep());
     }
@@ -326,20 +333,20 @@ fn write_json(value: &Value, layout: &Layout, depth: usize, out: &mut String) ->
         ValueKind::Number => out.push_str(&text(value)?),
         ValueKind::String => json_string(value.as_str().unwrap_or_default(), layout, out),
         ValueKind::Map => {
-            let mut keys = items(value)?;
+            let mut keys = items(value, limit)?;
             if layout.sort_keys {
                 keys.sort();
             }
             write_items(('{', '}'), keys, layout, depth, out, |key, out| {
                 json_string(&text(&key)?, layout, out);
                 out.push_str(&layout.separators.1);
-                write_json(&value.get_item(&key)?, layout, depth + 1, out)
+                write_json(&value.get_item(&key)?, layout, limit, depth + 1, out)
             })?;
         }
         ValueKind::Seq | ValueKind::Iterable => {
-            let items = items(value)?;
+            let items = items(value, limit)?;
             write_items(('[', ']'), items, layout, depth, out, |item, out| {
-                write_json(&item, layout, depth + 1, out)
+                write_json(&item, layout, limit, depth + 1, out)
             })?;
         }
         kind => {
@@ -434,7 +441,7 @@ mod tests {
     #[test]
     fn json_is_laid_out_as_by_python() {
         let value = seen(json!({"b": ["x/é\u{1}<", {}], "a": []}));
-        let with = |layout| json(&value, &layout).expect("JSON");
+        let with = |layout| json(&value, &layout, Limit::of(0)).expect("JSON");
         assert_eq!(
             with(Layout::default()),
             "{\"b\": [\"x/é\\u0001<\", {}], \"a\": []}"

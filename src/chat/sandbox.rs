@@ -258,7 +258,7 @@ fn parts<'a, 'c>(
 /// Gives the environment what compiled templates call, namespaces that can be watched, and what the engine has without a bound.
 pub(super) fn furnish(environment: &mut Environment<'_>, names: &[String], limit: Limit) {
     environment.add_function(ADD, move |state: &State<'_, '_>, a: &Value, b: &Value| {
-        limit.hold(state, add(a, b)?)
+        limit.hold(state, add(a, b, limit)?)
     });
     environment.add_function(HOLD, move |state: &State<'_, '_>, value: Value| {
         limit.hold(state, value)
@@ -314,7 +314,12 @@ fn furnish_filters(environment: &mut Environment<'_>, limit: Limit) {
     for name in NOT_OF_JINJA {
         environment.remove_filter(name);
     }
-    environment.add_filter("join", join);
+    environment.add_filter(
+        "join",
+        move |list: &Value, joiner: Option<&str>, attribute: Option<&str>| {
+            join(list, joiner, attribute, limit)
+        },
+    );
     // As in Python, None is not. The engine's own says it is, and a chat without tools would count the tools it has.
     environment.add_test("iterable", |value: &Value| {
         !value.is_none() && value.try_iter().is_ok()
@@ -560,9 +565,14 @@ fn check(value: &Value, depth: usize, left: &mut usize) -> Result<(), Error> {
 }
 
 /// The items of a list as one text. The engine's own does not count the bytes where nothing stands between them.
-fn join(list: &Value, joiner: Option<&str>, attribute: Option<&str>) -> Result<String, Error> {
+fn join(
+    list: &Value,
+    joiner: Option<&str>,
+    attribute: Option<&str>,
+    limit: Limit,
+) -> Result<String, Error> {
     let mut out = python::Text::default();
-    for (i, item) in python::items(list)?.into_iter().enumerate() {
+    for (i, item) in python::items(list, limit)?.into_iter().enumerate() {
         out.add(joiner.filter(|_| i > 0).unwrap_or_default())?;
         let item = attribute.map_or(Ok(item.clone()), |name| item.get_attr(name))?;
         out.add(&python::text(&item)?)?;
@@ -571,7 +581,7 @@ fn join(list: &Value, joiner: Option<&str>, attribute: Option<&str>) -> Result<S
 }
 
 /// The sum of two numbers, texts or lists.
-fn add(a: &Value, b: &Value) -> Result<Value, Error> {
+fn add(a: &Value, b: &Value, limit: Limit) -> Result<Value, Error> {
     let list = |value: &Value| matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable);
     let number = |value: &Value| matches!(value.kind(), ValueKind::Number | ValueKind::Bool);
     let is_float = |value: &Value| value.kind() == ValueKind::Number && !value.is_integer();
@@ -582,10 +592,10 @@ fn add(a: &Value, b: &Value) -> Result<Value, Error> {
         return Ok(Value::from(out.done()));
     }
     if list(a) && list(b) {
-        let mut items = python::items(a)?;
-        items.extend(python::items(b)?);
+        let mut items = python::items(a, limit)?;
+        items.extend(python::items(b, limit)?);
         return match items.len() {
-            length if length > python::MAX_ITEMS => Err(python::too_long()),
+            length if length > limit.most() => Err(python::too_long()),
             _ => Ok(Value::from(items)),
         };
     }
@@ -853,7 +863,30 @@ mod tests {
         assert_eq!(render_messages(kept, &messages[..1000]).unwrap(), "1000");
         // The caller's own values may be larger than any that a template makes of nothing.
         let long = [json!({"role": "user", "content": "a b ".repeat(100_000)})];
-        let source = "{{ (messages[0].content.split(' ') | list) | length }}";
-        assert_eq!(render_messages(source, &long).unwrap(), "200001");
+        for (source, expected) in [
+            (
+                "{{ (messages[0].content.split(' ') | list) | length }}",
+                "200001",
+            ),
+            (
+                "{{ messages[0].content.split(' ') | join('_') == messages[0].content.replace(' ', '_') }}",
+                "True",
+            ),
+            (
+                "{{ (messages[0].content.split(' ') + ['c']) | length }}",
+                "200002",
+            ),
+            (
+                "{% set ns = namespace(words=messages[0].content.split(' ')) %}{{ ns.words | length }}",
+                "200001",
+            ),
+            (
+                "{{ messages[0].content.split(' ') | tojson | length }}",
+                "1000004",
+            ),
+        ] {
+            let rendered = render_messages(source, &long);
+            assert_eq!(rendered.expect(source), expected, "{source}");
+        }
     }
 }

@@ -300,7 +300,7 @@ fn environment(
     environment.add_filter("string", |value: &Value| python::text(value));
     environment.add_filter(
         "tojson",
-        |value: &Value, arguments: Rest<Value>, named: Kwargs| {
+        move |value: &Value, arguments: Rest<Value>, named: Kwargs| {
             let mut layout = Layout::default();
             if let Some(ascii) = named.get::<Option<bool>>("ensure_ascii")? {
                 layout.ascii = ascii;
@@ -325,7 +325,7 @@ fn environment(
                 layout.sort_keys = sort;
             }
             named.assert_all_used()?;
-            python::json(value, &layout)
+            python::json(value, &layout, limit)
         },
     );
     environment
