@@ -112,6 +112,8 @@ fn cases() -> Vec<(&'static str, String)> {
         ("namespaces that grow in lists", "{% set p = namespace() %}{% set q = namespace() %}{% set n = 20000 %}{% set a = [p] * n %}{% set b = [q] * n %}{% set p.x = range(60000) | list %}{% set q.x = range(60000) | list %}{{ a == b }}{{ raise_exception('end') }}".into()),
         ("loops in a list", "{% for x in [[1], [2]] %}{{ [loop, loop] == [loop] }}{% endfor %}".into()),
         ("a list as a key", "{% set a = [1] %}{{ {a: 1} }}".into()),
+        ("a large list, looked for in a map again and again", made(14, "[1]", "[@, @]", "{% set m = {'x': 1, 'y': 2} %}{% for i in range(99999) %}{{ m[a] }}{% endfor %}")),
+        ("a large list, asked of a map again and again", made(14, "[1]", "[@, @]", "{% set m = {'x': 1, 'y': 2} %}{% for i in range(99999) %}{{ m.get(a) }}{% endfor %}")),
         ("a constant list, repeated and compared", "{{ [0] * 90000000 == [0] * 90000000 }}".into()),
         ("a constant list, repeated and in a text", "{{ ([0] * 90000000) ~ '' }}".into()),
         ("a long text many times in a list", "{% set s = 'x' * 900000 %}{{ ''.join([s, s, s, s, s, s, s, s]) }}".into()),
@@ -165,7 +167,7 @@ fn hostile_templates_end_in_one_line_soon_and_in_little_memory() {
     let cases = cases().into_iter().map(|case| (case, &short));
     let of_long = cases_of_a_long_message().into_iter();
     let cases: Vec<_> = cases.chain(of_long.map(|case| (case, &long))).collect();
-    assert!(cases.len() >= 91);
+    assert!(cases.len() >= 93);
     for ((name, text), messages) in &cases {
         std::fs::write(&template, text).unwrap();
         let start = Instant::now();

@@ -219,6 +219,8 @@ fn with_calls<'a>(instruction: &Instruction<'a>) -> Vec<Instruction<'a>> {
         | Instruction::Gte
         | Instruction::Lt
         | Instruction::Lte => vec![hold(), same()],
+        // A map looks for a key by its hash, which goes all through it.
+        Instruction::GetItem => vec![hold(), same()],
         Instruction::In | Instruction::CompareAndPreserve(_) => both(HOLD_ALL),
         Instruction::StringConcat => both(TEXTS),
         Instruction::ApplyFilter(name, _, _) if PLAIN_FILTERS.contains(&name) => vec![same()],
@@ -392,12 +394,12 @@ fn method(
     arguments: &[Value],
     limit: Limit,
 ) -> Result<Value, Error> {
-    // A map is looked up in. Lists and texts go through all that they are given.
+    // A map is looked up in, by a key that is gone through. So are lists and texts, and all that they are given.
     if value.kind() != ValueKind::Map {
         limit.pay(state, value)?;
-        for argument in arguments {
-            limit.pay(state, argument)?;
-        }
+    }
+    for argument in arguments {
+        limit.pay(state, argument)?;
     }
     match (name, value.as_str()) {
         // It may fall into as many pieces as it has bytes, and they are collected twice.
@@ -769,6 +771,34 @@ mod tests {
             (
                 "{{ [1, 2, 3] | batch(2, 0) | list }} {{ [1, 2, 3] | slice(2) | list }}",
                 "[[1, 2], [3, 0]] [[1, 2], [3]]",
+            ),
+        ] {
+            assert_eq!(render(source).expect(source), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn maps_keep_the_order_they_are_written_in() {
+        for (source, expected) in [
+            (
+                "{{ {'b': 1, 'a': 2} | items | list }} {{ {'b': 1, 'a': 2} | list }}",
+                "[('b', 1), ('a', 2)] ['b', 'a']",
+            ),
+            (
+                "{% for k, v in {'b': 1, 'a': 2}.items() %}{{ k }}{{ v }}{% endfor %}",
+                "b1a2",
+            ),
+            (
+                "{% set x = 3 %}{{ {'b': x, 'a': {'d': 1, 'c': x}} | tojson }} {{ {'b': x, 'a': 1} }}",
+                "{\"b\": 3, \"a\": {\"d\": 1, \"c\": 3}} {'b': 3, 'a': 1}",
+            ),
+            (
+                "{{ {'b': 1, 'a': 2, 'b': 3} }} {{ dict({'b': 1}, a=2) }}",
+                "{'b': 3, 'a': 2} {'b': 1, 'a': 2}",
+            ),
+            (
+                "{{ {'b': 1, 'a': 2} == {'a': 2, 'b': 1} }} {{ {1: 'x', 2: 'y'}[2] }}",
+                "True y",
             ),
         ] {
             assert_eq!(render(source).expect(source), expected, "{source}");

@@ -7,7 +7,6 @@
 use super::python;
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, State, Value};
-use std::collections::BTreeMap;
 
 /// What is counted for one step of a template.
 const COUNT_OF_A_STEP: usize = 16;
@@ -71,24 +70,13 @@ fn weigh(value: &Value, alone: bool, left: &mut usize) -> Result<(), Error> {
         }
         return Ok(());
     }
-    if let Some(entries) = value.downcast_object_ref::<BTreeMap<Value, Value>>() {
-        for (key, item) in entries {
-            // As in Python. Looking it up would be a walk through it.
-            if key.as_object().is_some() {
-                return Err(refused("a list or map cannot be a key"));
-            }
-            weigh(key, false, left)?;
-            weigh(item, false, left)?;
-        }
-        return Ok(());
-    }
     match value.kind() {
         ValueKind::Seq | ValueKind::Iterable => {
             for item in value.try_iter()?.checked() {
                 weigh(&item?, false, left)?;
             }
         }
-        // Arguments by name, macros and loops.
+        // Also arguments by name, macros and loops.
         ValueKind::Map => {
             // It shows other items later, which were never counted.
             if !alone && is_loop(value) {
@@ -96,6 +84,10 @@ fn weigh(value: &Value, alone: bool, left: &mut usize) -> Result<(), Error> {
             }
             for key in value.try_iter()?.checked() {
                 let key = key?;
+                // As in Python. Looking it up would be a walk through it.
+                if key.as_object().is_some() {
+                    return Err(refused("a list or map cannot be a key"));
+                }
                 weigh(&key, false, left)?;
                 weigh(&value.get_item(&key)?, false, left)?;
             }
