@@ -18,7 +18,7 @@ const MAX_REFS: usize = 1000;
 const MAX_ASKED: u64 = 10_000;
 const MAX_ALLOWED: u64 = 1_000_000;
 
-/// Patterns that may be in a schema which intersects some: the engine's time for that grows beyond all bounds.
+/// Patterns that may be in schemas which intersect some: the engine's time for that grows beyond all bounds.
 const MAX_PATTERNS: usize = 8;
 /// Patterns of names that one object may have, and pairs of them in a whole schema: the engine compares each with each.
 const MAX_NAMES: usize = 32;
@@ -280,9 +280,30 @@ impl Definitions {
     /// A schema's copy; the targets of its references become definitions.
     fn copy_of(&mut self, schema: &Value, strict: bool) -> Result<Value, String> {
         measure(schema)?;
+        let first = self.copies.len();
+        match self.copy_with(schema, strict, false)? {
+            Some(copy) => Ok(copy),
+            None if strict => Err(too_many_patterns()),
+            None => {
+                // A call without its patterns is held to more than one without a schema.
+                self.copies.truncate(first);
+                let copy = self.copy_with(schema, strict, true)?;
+                copy.ok_or_else(too_many_patterns)
+            }
+        }
+    }
+
+    /// A schema's copy, `bare` of patterns or with them; none where too many of them intersect.
+    fn copy_with(
+        &mut self,
+        schema: &Value,
+        strict: bool,
+        bare: bool,
+    ) -> Result<Option<Value>, String> {
         let mut copier = Copier {
             root: schema,
             strict,
+            bare,
             path: String::new(),
             first: self.copies.len(),
             places: HashMap::new(),
@@ -290,7 +311,8 @@ impl Definitions {
             reader: &mut self.reader,
             patterns: 0,
             pairs: 0,
-            weight: 0,
+            references: 0,
+            crossed: 0,
             intersects: false,
         };
         let copy = copier.copy(schema)?;
@@ -302,10 +324,12 @@ impl Definitions {
             copier.path = pointer;
             self.copies[at] = copier.copy(target)?;
         }
-        if copier.intersects && copier.patterns > MAX_PATTERNS {
-            return Err(too_many_patterns());
-        }
-        Ok(copy)
+        // What a reference brings into an intersection can be all that there is.
+        let crossed = match copier.intersects {
+            true => copier.patterns,
+            false => copier.crossed,
+        };
+        Ok((crossed <= MAX_PATTERNS).then_some(copy))
     }
 
     /// The definitions that have an answer that ends, as they are referred to.
@@ -368,6 +392,8 @@ fn measure(schema: &Value) -> Result<(), String> {
 struct Copier<'a> {
     root: &'a Value,
     strict: bool,
+    /// Whether patterns are passed over.
+    bare: bool,
     /// Where the schema at hand is, as a JSON pointer.
     path: String,
     /// The number of the first definition that is this document's.
@@ -379,8 +405,10 @@ struct Copier<'a> {
     /// Patterns, of names too, and pairs of those that stand beside each other.
     patterns: usize,
     pairs: usize,
-    /// Patterns and references so far: what makes intersections dear.
-    weight: usize,
+    references: usize,
+    /// Patterns that stand within schemas which intersect.
+    crossed: usize,
+    /// Whether a reference is intersected.
     intersects: bool,
 }
 
@@ -408,6 +436,11 @@ impl<'a> Copier<'a> {
         done
     }
 
+    /// Patterns and references so far: what makes intersections dear.
+    fn weight(&self) -> usize {
+        self.patterns + self.references
+    }
+
     fn copy(&mut self, schema: &'a Value) -> Result<Value, String> {
         let entries = match schema {
             Value::Bool(any) => return Ok(Value::Bool(*any)),
@@ -415,12 +448,13 @@ impl<'a> Copier<'a> {
             _ if !self.strict => return Ok(Value::Bool(true)),
             other => return self.refuse(format!("a schema is an object, not {}", kind(other))),
         };
+        let (patterns, references, crossed) = (self.patterns, self.references, self.crossed);
         let (mut said, mut applied) = (Map::new(), Map::new());
         let mut formats = Vec::new();
         // Where there are patterns, or references to some: in what is said here, in anyOf, in oneOf.
         let mut heavy = [false; 3];
         for (key, value) in entries {
-            let before = self.weight;
+            let before = self.weight();
             match self.keyword(key, value, entries, &mut formats) {
                 Ok(Some((key, kept))) => {
                     let part = match APPLICATORS.contains(&key) {
@@ -437,7 +471,14 @@ impl<'a> Copier<'a> {
                 "oneOf" => 2,
                 _ => 0,
             };
-            heavy[part] |= self.weight > before;
+            heavy[part] |= self.weight() > before;
+        }
+        // Some programs write a format and a pattern for it. One for the whole text is the author's own word: it is as strict, or what is
+        // wanted.
+        let own = said.get("pattern").and_then(Value::as_str);
+        if own.is_some_and(|own| own.starts_with('^') && own.ends_with('$')) {
+            formats.clear();
+            said.remove("format");
         }
         for pattern in formats {
             let pattern = json!(format!("^(?:{pattern})$"));
@@ -459,10 +500,22 @@ impl<'a> Copier<'a> {
             // Whose names are passed over would be shut out by what is said of the others.
             said.insert("additionalProperties".to_owned(), Value::Bool(true));
         }
+        // One part with nothing beside it that counts is the schema itself: some programs write a described reference so.
+        if said.is_empty()
+            && applied.len() == 1
+            && let Some(Value::Array(parts)) = applied.get_mut("allOf")
+            && parts.len() == 1
+            && let Some(part) = parts.pop()
+        {
+            return Ok(part);
+        }
         self.distinct(&mut said)?;
         let beside = applied.contains_key("$ref") && said.len() + applied.len() > 1;
         let joined = heavy.iter().filter(|&&heavy| heavy).count() > 1;
-        self.intersects |= beside || joined || applied.contains_key("allOf");
+        if beside || joined || applied.contains_key("allOf") {
+            self.intersects |= self.references > references;
+            self.crossed = crossed + (self.patterns - patterns);
+        }
         said.extend(applied);
         Ok(Value::Object(said))
     }
@@ -478,6 +531,7 @@ impl<'a> Copier<'a> {
         // Before draft 2020-12, a list of items was a tuple, and what came after it were additional ones, which meant nothing without it.
         let is_tuple = all.get("items").is_some_and(Value::is_array);
         let kept = match key {
+            "pattern" | "patternProperties" if self.bare => return Ok(None),
             "properties" => self.under(key, |c| c.map(value))?,
             "patternProperties" => self.under(key, |c| c.names(value))?,
             "anyOf" | "oneOf" if !self.strict && value.as_array().is_some_and(Vec::is_empty) => {
@@ -509,7 +563,6 @@ impl<'a> Copier<'a> {
                     return self.under(key, |c| c.wants("text", value));
                 };
                 self.patterns += 1;
-                self.weight += 1;
                 self.under(key, |c| c.pattern(pattern))?;
                 value.clone()
             }
@@ -602,7 +655,6 @@ impl<'a> Copier<'a> {
         }
         self.pairs = pairs;
         self.patterns += many;
-        self.weight += many;
         for pattern in entries.keys() {
             self.under(pattern, |c| c.pattern(pattern))?;
         }
@@ -798,7 +850,7 @@ impl<'a> Copier<'a> {
         let Value::String(reference) = value else {
             return self.wants("text", value);
         };
-        self.weight += 1;
+        self.references += 1;
         let own = self.root.get("$id").and_then(Value::as_str).unwrap_or("");
         let within = reference.strip_prefix(own).unwrap_or(reference);
         let shown: String = reference.chars().take(80).collect();
