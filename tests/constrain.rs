@@ -516,6 +516,85 @@ fn whole_numbers_stay_what_they_are() {
 }
 
 #[test]
+fn steps_that_are_promised_are_counted() {
+    // A step that takes too long is refused with its place, whatever else there is; all others work.
+    let mut refused = 0;
+    for step in [
+        7, 3600, 20_736, 65_536, 86_400, 100_000, 1_000_000, 1_048_576,
+    ] {
+        for bounds in [
+            json!({}),
+            json!({"minimum": 1}),
+            json!({"maximum": 99_999_999}),
+        ] {
+            let mut number = json!({"type": "integer", "multipleOf": step});
+            for (key, bound) in bounds.as_object().unwrap() {
+                number[key] = bound.clone();
+            }
+            let schema = json!({"type": "object", "properties": {"x": number}});
+            match Constraint::new(&TINY.vocabulary, &Grammar::Schema(schema.clone())) {
+                Ok(_) => assert_held(
+                    &schema,
+                    &[&format!("{{\"x\":{}}}", 10 * step)],
+                    &[&format!("{{\"x\":{}}}", 10 * step + 1)],
+                ),
+                Err(error) => {
+                    refused += 1;
+                    let error = error.to_string();
+                    let place = format!("#/properties/x/multipleOf: steps of {step} ");
+                    assert!(error.contains(&place), "{error}");
+                }
+            }
+            // A tool loses no more than the step.
+            let grammar = calls(&[("f".to_owned(), schema)], "name", "arguments", "");
+            assert!(TINY.constraint(&grammar).loose().is_empty(), "{number}");
+            let call = |x: &str| {
+                let text = format!("{{\"name\": \"f\", \"arguments\": {{\"x\": {x}}}}}");
+                TINY.follow(&grammar, &text).1
+            };
+            assert!(call(&step.to_string()) && !call("\"q\""), "{number}");
+        }
+    }
+    assert!((1..12).contains(&refused), "{refused}");
+    for step in [65_536, 100_000, 1_000_000] {
+        let step = json!({"type": "integer", "multipleOf": step});
+        assert_held(&step, &["0", "-1000000000000"], &["1"]);
+    }
+}
+
+#[test]
+fn what_says_nothing_is_passed_over() {
+    let record = |more: Value| {
+        let mut schema = json!({"type": "object", "additionalProperties": {"type": "integer"}});
+        for (key, value) in more.as_object().unwrap() {
+            schema[key] = value.clone();
+        }
+        schema
+    };
+    for more in [
+        json!({"propertyNames": {"type": "string"}}),
+        json!({"propertyNames": true}),
+        json!({"propertyNames": {}}),
+        json!({"minProperties": 0, "uniqueItems": false, "not": false}),
+        json!({"minItems": 0, "minLength": 0, "minContains": 1, "maxContains": 2}),
+        json!({"then": {"type": "null"}, "else": false}),
+        json!({"dependentRequired": {}, "unevaluatedProperties": true}),
+    ] {
+        assert_held(&record(more), &["{\"a\":1}", "{}"], &["{\"a\":\"b\"}"]);
+    }
+    for more in [
+        json!({"propertyNames": {"type": "string", "pattern": "^a"}}),
+        json!({"propertyNames": {"type": "integer"}}),
+        json!({"propertyNames": false}),
+        json!({"dependentRequired": {"a": ["b"]}}),
+        json!({"unevaluatedProperties": false}),
+    ] {
+        let error = refusal(&record(more));
+        assert!(error.contains("is not supported"), "{error}");
+    }
+}
+
+#[test]
 fn keywords_mean_the_same_in_any_order() {
     for schema in [
         json!({"type": "array", "prefixItems": [{"type": "integer"}], "items": {"type": "string"}, "additionalItems": false}),

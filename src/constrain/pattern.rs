@@ -4,11 +4,13 @@
 //! kilobytes can name the largest classes a thousand times. So what they take is counted on the pattern as it is written, over all patterns
 //! of a grammar, and too much is refused before anything is translated.
 
-use super::{MAX_LENGTH, too_long};
+use super::{FIRST_FUEL, MAX_LENGTH, too_long};
+use llguidance::api::{GrammarInit, ParserLimits, TopLevelGrammar};
 use llguidance::derivre::{RegexAst, RegexBuilder};
 use regex_syntax::ast::{self, Ast, ClassSetItem};
 use regex_syntax::hir::translate::Translator;
 use regex_syntax::hir::{Class, Hir, HirKind};
+use serde_json::Value;
 use std::collections::HashMap;
 
 /// What the classes of a grammar's patterns may take, in steps of some ten nanoseconds.
@@ -17,6 +19,9 @@ const MAX_WORK: u64 = 1 << 23;
 const RANGE: u64 = 16;
 /// All characters that there are.
 const CHARACTERS: u64 = 0x11_0000;
+
+/// What all steps of numbers may take of the lexer's first step; the rest is for what else there is.
+const STEPS_FUEL: u64 = FIRST_FUEL / 8 * 7;
 
 /// Where a pattern is wrong, in bytes, and why.
 pub(super) type Wrong = (usize, String);
@@ -31,6 +36,9 @@ pub(super) struct Patterns {
     named: HashMap<String, (u64, u64)>,
     /// Says which anchors it can do without.
     engine: RegexBuilder,
+    /// What steps of numbers take so far, and the numbers that were looked at.
+    stepped: u64,
+    numbers: HashMap<String, bool>,
 }
 
 impl Patterns {
@@ -78,6 +86,44 @@ impl Patterns {
         }
         Ok(())
     }
+
+    /// Whether the engine finds a way among the remainders of a number's steps, with what other steps have left. It looks in depth for a first
+    /// one, so no size tells: 65,536 takes it less than 20,736, and bounds change both.
+    pub(super) fn can_count(&mut self, number: &Value) -> bool {
+        let text = number.to_string();
+        if let Some(&known) = self.numbers.get(&text) {
+            return known;
+        }
+        let taken = first_step(number.clone(), STEPS_FUEL - self.stepped);
+        self.stepped += taken.unwrap_or(0);
+        self.numbers.insert(text, taken.is_some());
+        taken.is_some()
+    }
+}
+
+/// What the lexer's first step takes for a number; none if that is all of `fuel`.
+fn first_step(number: Value, fuel: u64) -> Option<u64> {
+    let mut limits = ParserLimits {
+        initial_lexer_fuel: fuel,
+        ..ParserLimits::default()
+    };
+    let read = GrammarInit::Serialized(TopLevelGrammar::from_json_schema(number));
+    let Ok((_, lexemes)) = read.to_internal(None, limits.clone()) else {
+        // What else is wrong with it is told with the whole.
+        return Some(0);
+    };
+    let mut first = lexemes.to_regex_vec(&mut limits).ok()?;
+    first.set_fuel(fuel);
+    let start = first.initial_state(&lexemes.all_lexemes());
+    for byte in 0..=u8::MAX {
+        first.transition(start, byte);
+    }
+    if first.has_error() {
+        return None;
+    }
+    // Either is counted by itself.
+    let left = limits.initial_lexer_fuel.min(first.get_fuel());
+    Some(fuel.saturating_sub(left))
 }
 
 /// Whether the engine cannot write a character in a text of JSON without `\uXXXX`.

@@ -510,6 +510,7 @@ impl<'a> Copier<'a> {
             return Ok(part);
         }
         self.distinct(&mut said)?;
+        self.stepping(&mut said)?;
         let beside = applied.contains_key("$ref") && said.len() + applied.len() > 1;
         let joined = heavy.iter().filter(|&&heavy| heavy).count() > 1;
         if beside || joined || applied.contains_key("allOf") {
@@ -621,7 +622,17 @@ impl<'a> Copier<'a> {
                 return Ok(None);
             }
             // Saying that something need not be so says nothing.
-            "uniqueItems" if *value == Value::Bool(false) => return Ok(None),
+            "uniqueItems" | "not" if *value == Value::Bool(false) => return Ok(None),
+            "propertyNames" if takes_texts(value) => return Ok(None),
+            "unevaluatedItems" | "unevaluatedProperties" if takes_all(value) => return Ok(None),
+            "dependencies" | "dependentRequired" | "dependentSchemas"
+                if value.as_object().is_some_and(Map::is_empty) =>
+            {
+                return Ok(None);
+            }
+            // Nor does what belongs to a keyword that is not there.
+            "minContains" | "maxContains" if !all.contains_key("contains") => return Ok(None),
+            "then" | "else" if !all.contains_key("if") => return Ok(None),
             _ if self.strict && UNSUPPORTED.contains(&key) => {
                 return self.refuse(format!(
                     "{key:?} is not supported: leave it out and check the answer for it"
@@ -793,6 +804,39 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
+    /// Refuses or drops a step that takes the engine too long within the bounds at hand.
+    fn stepping(&mut self, said: &mut Map<String, Value>) -> Result<(), String> {
+        let Some(step) = said.get("multipleOf") else {
+            return Ok(());
+        };
+        let is_one = |kind: &str| match said.get("type") {
+            Some(Value::Array(kinds)) => kinds.iter().any(|one| one == kind),
+            Some(one) => one == kind,
+            None => kind == "number",
+        };
+        let Some(kind) = ["number", "integer"].into_iter().find(|kind| is_one(kind)) else {
+            return Ok(());
+        };
+        let mut number = json!({"type": kind, "multipleOf": step});
+        for key in ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"] {
+            if let Some(bound) = said.get(key) {
+                number[key] = bound.clone();
+            }
+        }
+        if self.reader.can_count(&number) {
+            return Ok(());
+        }
+        if self.strict {
+            return self.under("multipleOf", |c| {
+                c.refuse(format!(
+                    "steps of {step} take too long to be counted, with these bounds and the steps before: leave it out and check the answer for it"
+                ))
+            });
+        }
+        said.remove("multipleOf");
+        Ok(())
+    }
+
     /// Whether the engine counts one property more than those that are required. Names that are declared, but need not be there, it only
     /// counts where there are no others; a tool's own parameters will be all there are.
     fn is_counted(&self, said: &Map<String, Value>) -> bool {
@@ -882,6 +926,23 @@ impl<'a> Copier<'a> {
         self.waiting.push((pointer, target));
         Ok(place(at))
     }
+}
+
+/// Whether a schema says nothing.
+fn takes_all(schema: &Value) -> bool {
+    match schema {
+        Value::Bool(any) => *any,
+        Value::Object(entries) => entries.is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether a schema says nothing of a text but that it is one.
+fn takes_texts(schema: &Value) -> bool {
+    takes_all(schema)
+        || schema.as_object().is_some_and(|entries| {
+            entries.len() == 1 && entries.get("type").is_some_and(|kind| kind == "string")
+        })
 }
 
 /// Percent escapes undone.
