@@ -25,7 +25,7 @@ use llguidance::toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, Tok
 use llguidance::{Matcher, ParserFactory};
 use pattern::Patterns;
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use schema::Calls;
 
@@ -73,6 +73,24 @@ pub fn calls(tools: &[(String, Value)], name_key: &str, arguments_key: &str, end
         arguments_key: arguments_key.to_owned(),
         end: end.to_owned(),
     })
+}
+
+/// JSON by this schema, also where it is wrapped as OpenAI's `response_format` has it: people paste it from there.
+pub fn by_schema(mut schema: Value) -> Grammar {
+    if schema["type"] == "json_schema" && schema["json_schema"].is_object() {
+        schema = schema["json_schema"].take();
+    }
+    // A schema that says no more than that would say nothing.
+    let known = ["name", "description", "strict", "schema"];
+    let is_wrapped = schema.as_object().is_some_and(|entries| {
+        entries.get("name").is_some_and(Value::is_string)
+            && entries.get("schema").is_some_and(Value::is_object)
+            && entries.keys().all(|key| known.contains(&key.as_str()))
+    });
+    if is_wrapped {
+        schema = schema["schema"].take();
+    }
+    Grammar::Schema(schema)
 }
 
 impl Grammar {
@@ -166,6 +184,16 @@ struct Tokens {
     texts: Vec<u32>,
     /// The tokens that end an answer, ascending.
     ends: Vec<u32>,
+    /// The last tools whose schemas made a grammar fail: each reply of a chat, and each call in it, begins with the same ones.
+    held: Mutex<Option<Arc<Held>>>,
+}
+
+/// Tools of which some cannot be held to their schemas.
+struct Held {
+    asked: Calls,
+    /// What can be: the schemas of the others are null.
+    held: Calls,
+    loose: Vec<(String, String)>,
 }
 
 /// The tokenizer as the engine asks it.
@@ -214,6 +242,10 @@ impl Vocabulary {
 }
 
 impl Tokens {
+    fn held(&self) -> MutexGuard<'_, Option<Arc<Held>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn new(tokenizer: &Tokenizer) -> Result<Tokens> {
         let n_vocab = tokenizer.n_vocab();
         let ends = tokenizer.eog_ids().to_vec();
@@ -287,6 +319,7 @@ impl Tokens {
             n_vocab,
             texts,
             ends,
+            held: Mutex::new(None),
         })
     }
 }
@@ -314,12 +347,9 @@ impl Constraint {
     pub fn new(vocabulary: &Vocabulary, grammar: &Grammar) -> Result<Constraint> {
         let tokens = &vocabulary.0;
         let field = grammar.field();
-        let built = apart("grammar", || {
-            let built = Constraint::of(tokens, grammar);
-            match grammar {
-                Grammar::Calls(calls) if built.is_err() => Constraint::of_calls(tokens, calls),
-                _ => built,
-            }
+        let built = apart("grammar", || match grammar {
+            Grammar::Calls(calls) => Constraint::of_calls(tokens, calls),
+            _ => Constraint::of(tokens, grammar),
         })?;
         let built = built.unwrap_or_else(|| Err(FAILED.to_owned()));
         built.map_err(|why| Error::Request { field, why })
@@ -330,30 +360,39 @@ impl Constraint {
         &self.loose
     }
 
-    /// Of tool calls whose schemas make a grammar fail: which do is found out one by one.
+    /// Of tool calls. Where schemas make a grammar fail, which do is found out one by one, and kept in mind.
     fn of_calls(tokens: &Arc<Tokens>, calls: &Calls) -> std::result::Result<Constraint, String> {
-        let of = |calls: Calls| Constraint::of(tokens, &Grammar::Calls(calls));
+        let of = |calls: &Calls| Constraint::of(tokens, &Grammar::Calls(calls.clone()));
+        let known = tokens.held().clone();
+        if let Some(known) = known.filter(|known| known.asked == *calls) {
+            let mut built = of(&known.held)?;
+            built.loose = known.loose.clone();
+            return Ok(built);
+        }
+        if let Ok(built) = of(calls) {
+            return Ok(built);
+        }
         let mut held = calls.clone();
         let mut loose = Vec::new();
         for (i, (name, _)) in calls.tools.iter().enumerate() {
-            if let Err(why) = of(calls.only(i)) {
+            if let Err(why) = of(&calls.only(i)) {
                 held.tools[i].1 = Value::Null;
                 loose.push((name.clone(), why));
             }
         }
-        let mut built = of(held);
+        let mut built = of(&held);
         if let Err(why) = &built {
             // Together they are too much.
             let free = |(name, _): &(String, Value)| (name.clone(), Value::Null);
             let told = |(name, _): &(String, Value)| (name.clone(), why.clone());
             loose = calls.tools.iter().map(told).collect();
-            built = of(Calls {
-                tools: calls.tools.iter().map(free).collect(),
-                ..calls.clone()
-            });
+            held.tools = calls.tools.iter().map(free).collect();
+            built = of(&held);
         }
         let mut built = built?;
-        built.loose = loose;
+        built.loose = loose.clone();
+        let asked = calls.clone();
+        *tokens.held() = Some(Arc::new(Held { asked, held, loose }));
         Ok(built)
     }
 

@@ -4,7 +4,7 @@ use super::args::{Think, Thoughts};
 use super::{Talk, screen};
 use crate::chat::ThinkBudget;
 use crate::cli::{load, memory, note, one_line, visible};
-use crate::constrain::Grammar;
+use crate::constrain::{Grammar, by_schema};
 use crate::error::{Error, Result};
 use crate::sample::SampleOptions;
 use rustyline::completion::unescape;
@@ -262,7 +262,7 @@ fn set(talk: &mut Talk<'_>, what: &str) -> Result<()> {
         ("format", text) => {
             let schema = serde_json::from_str(text)
                 .map_err(|error| wrong(format!("no JSON schema: {error}")))?;
-            talk.options.rules.grammar = Some(Grammar::Schema(schema));
+            talk.options.rules.grammar = Some(by_schema(schema));
         }
         ("parameter", rest) => {
             let (name, value) = rest

@@ -17,7 +17,7 @@ use super::interrupt::{self, CONTROL, INTERRUPTED};
 use super::run::report;
 use super::{load, note, one_line};
 use crate::chat::{Chat, ReplyRules, Template};
-use crate::constrain::Grammar;
+use crate::constrain::{Grammar, by_schema};
 use crate::converse::{Engine, Turn, TurnOptions};
 use crate::error::{Error, Result};
 use crate::generate::StopReason;
@@ -68,7 +68,7 @@ pub(super) fn grammar(args: &GrammarArgs) -> Result<Option<Grammar>> {
             field,
             why: error.to_string(),
         })?;
-        Ok(Some(Grammar::Schema(schema)))
+        Ok(Some(by_schema(schema)))
     };
     if let Some(text) = &args.format {
         return match text.as_str() {
