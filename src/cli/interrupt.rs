@@ -72,7 +72,11 @@ pub(super) fn die(status: u8) -> ! {
 /// Takes a Ctrl-C.
 fn interrupt() {
     let again = INTERRUPTED.swap(true, Ordering::Relaxed);
-    if again && !(WRITING.load(Ordering::Relaxed) && !PRESSED.swap(true, Ordering::Relaxed)) {
+    if !again {
+        return;
+    }
+    let spared = WRITING.load(Ordering::Relaxed) && !PRESSED.swap(true, Ordering::Relaxed);
+    if !spared {
         end(CTRL_C);
     }
 }
