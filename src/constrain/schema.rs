@@ -826,14 +826,23 @@ impl<'a> Copier<'a> {
         if self.reader.can_count(&number) {
             return Ok(());
         }
+        let why = format!(
+            "steps of {step} take too long to be counted, with these bounds and the steps before: leave it out and check the answer for it"
+        );
+        self.pass_over(said, "multipleOf", why)
+    }
+
+    /// Refuses a keyword that turned out not to be held, or goes on without it.
+    fn pass_over(
+        &mut self,
+        said: &mut Map<String, Value>,
+        key: &'static str,
+        why: String,
+    ) -> Result<(), String> {
         if self.strict {
-            return self.under("multipleOf", |c| {
-                c.refuse(format!(
-                    "steps of {step} take too long to be counted, with these bounds and the steps before: leave it out and check the answer for it"
-                ))
-            });
+            return self.under(key, |c| c.refuse(why));
         }
-        said.remove("multipleOf");
+        said.remove(key);
         Ok(())
     }
 
@@ -869,15 +878,10 @@ impl<'a> Copier<'a> {
         if asked <= sure || is_one_more {
             return Ok(());
         }
-        if self.strict {
-            return self.under("minProperties", |c| {
-                c.refuse(format!(
-                    "of {asked} properties only {sure} are required, and a name could be repeated to make up the others: require them by name"
-                ))
-            });
-        }
-        said.remove("minProperties");
-        Ok(())
+        let why = format!(
+            "of {asked} properties only {sure} are required, and a name could be repeated to make up the others: require them by name"
+        );
+        self.pass_over(said, "minProperties", why)
     }
 
     /// A number of things; some programs write 3.0.
