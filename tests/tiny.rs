@@ -1,6 +1,7 @@
 //! The model inside the program: what it can do, on prompts whose fillers it never saw, and that it is computed as transformers does.
 //!
-//! The prompts and their answers are made by `tools/tiny/evaluate.py --export`, the recordings by `tools/tiny/export.py`.
+//! The prompts and their answers are made by `tools/tiny/evaluate.py --export`, the recordings by `tools/tiny/export.py`. `SMOLQ_TINY_FILES` names
+//! a folder of such files of another run, to be tested in place of the model inside the program.
 #![cfg(feature = "embedded-model")]
 
 mod common;
@@ -20,10 +21,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+fn another() -> Option<PathBuf> {
+    std::env::var_os("SMOLQ_TINY_FILES").map(PathBuf::from)
+}
+
 fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("models")
-        .join(name)
+    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    another().unwrap_or_else(own).join(name)
 }
 
 fn json(name: &str) -> Json {
@@ -219,14 +223,14 @@ impl Score {
     }
 }
 
-/// What is asked of each skill, in percent. Of tools it is what the model reaches; 97 and 95 are the aim.
+/// What is asked of each skill, in percent. Of arguments it is what the model reaches; 95 is the aim.
 const BARS: &[(&str, f64)] = &[
     ("addition, thinking", 95.0),
     ("addition", 80.0),
     ("arithmetic", 90.0),
     ("counting", 75.0),
-    ("tool chosen", 96.0),
-    ("arguments", 87.0),
+    ("tool chosen", 97.0),
+    ("arguments", 94.0),
     ("tool_result", 95.0),
     ("mode", 100.0),
     ("language", 95.0),
@@ -298,7 +302,8 @@ fn answers_held_out_prompts(path: &Path) {
 
 #[test]
 fn the_model_inside_the_program_answers_held_out_prompts() {
-    answers_held_out_prompts(Path::new("tiny"));
+    let file = another().map(|folder| folder.join("tiny-q8_0.gguf"));
+    answers_held_out_prompts(file.as_deref().unwrap_or(Path::new("tiny")));
 }
 
 #[test]

@@ -67,6 +67,11 @@ wind wine wing winter wire wish with woman wonder wood wool word work world worr
 text message memory code chat tool harbour evening model baker prompt token weight question mill farmer owl duck language example string print
 rainy sunny windy merry brave lonely wise glad worried tiny village island forest moon capital number sender reader writer helper thread""".split()
 
+# What stands between them: a sentence may begin with any.
+SMALL = """my your our his her their its the a an this that these those some no each I you we he she it they me us them is are was were will can
+could has had do did does at by for from of to in on into onto off over after before until and or but so if when where why who what how not
+very too only just still soon there then now yes please""".split()
+
 # Names of parameters, by what goes in.
 PLACE_KEYS = "city place location town destination municipality village site where region station spot venue".split()
 THING_KEYS = "name item subject title product object entry topic label key target what reference".split()
@@ -172,7 +177,7 @@ class Fillers:
     def jumble(self):
         """Everyday words in no order: nothing but the text before says how it goes on."""
         while True:
-            words = " ".join(self.rng.choice(WORDS) for _ in range(self.rng.randint(2, 5)))
+            words = " ".join(self.rng.choice(SMALL if self.rng.random() < 0.3 else WORDS) for _ in range(self.rng.randint(2, 5)))
             if self.allowed(words):
                 return words
 
