@@ -21,10 +21,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+/// The folder of another run's files, where one is named.
 fn another() -> Option<PathBuf> {
     std::env::var_os("SMOLQ_TINY_FILES").map(PathBuf::from)
 }
 
+/// A file beside the model that is tested.
 fn data(name: &str) -> PathBuf {
     let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     another().unwrap_or_else(own).join(name)
