@@ -116,6 +116,18 @@ pub fn all() -> Result<Vec<Entry>> {
     Ok(file.model)
 }
 
+/// How to come to a real model, in a few words.
+///
+/// # Errors
+/// As [`all`].
+pub fn advice() -> Result<String> {
+    let real = find("smollm3-3b")?;
+    let (address, file) = real
+        .download("Q4_K_M")
+        .ok_or_else(|| Error::Resources("models.toml has no file".into()))?;
+    Ok(format!("download {address} and run: smolq run {file}"))
+}
+
 /// The model of that name.
 ///
 /// # Errors

@@ -3,7 +3,8 @@
 //! It is a SmolLM3 of five million weights, trained from nothing by `tools/tiny` of the repository, and is there unless the
 //! feature `embedded-model` is off. The file is used where it lies in the program; nothing is copied.
 
-use crate::error::Result;
+use crate::catalogue;
+use crate::error::{Error, Result};
 use smolq_gguf::{Gguf, OpenOptions};
 use std::path::Path;
 
@@ -29,11 +30,17 @@ pub fn is_named(path: &Path) -> bool {
 /// Opens the model that `path` names: a file, or the model inside the program.
 ///
 /// # Errors
-/// If the file cannot be read, or is no whole GGUF file.
+/// If the file cannot be read, or is no whole GGUF file; or if the model inside is asked for where none is, and no file has its name.
 pub fn open(path: &Path, options: &OpenOptions) -> Result<Gguf> {
     #[cfg(feature = "embedded-model")]
     if is_named(path) {
         return Ok(Gguf::from_static(NAME, &FILE.0, options)?);
+    }
+    if !AVAILABLE && path == Path::new(NAME) && !path.exists() {
+        return Err(Error::Model(format!(
+            "{NAME}: this smolq was built without the model inside it (feature embedded-model); for a real one, {}",
+            catalogue::advice()?
+        )));
     }
     Ok(Gguf::open(path, options)?)
 }

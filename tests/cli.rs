@@ -451,6 +451,20 @@ fn ctrl_c_keeps_the_session_of_one_answer() {
     fs::remove_file(&file).unwrap();
 }
 
+#[cfg(not(feature = "embedded-model"))]
+#[test]
+fn a_program_without_a_model_inside_says_so() {
+    let result = run(&["run", "tiny", "-p", "Hello"]);
+    assert_eq!(result.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&result.stderr).into_owned();
+    assert!(
+        errors.starts_with("smolq: error: tiny: this smolq was built without")
+            && errors.contains("smolq run SmolLM3"),
+        "{errors}"
+    );
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+}
+
 #[cfg(feature = "embedded-model")]
 #[test]
 fn a_thought_that_the_limit_cuts_off_is_closed_in_the_history() {

@@ -23,7 +23,10 @@ pub(super) fn run(args: &RunArgs) -> Result<()> {
     let start = Instant::now();
     let prompt = prompt(args)?;
     if embedded::is_named(args.model()) {
-        note(&introduction()?);
+        note(&format!(
+            "This is the very small model inside smolq, to try things with; for a real one, {}",
+            catalogue::advice()?
+        ));
     }
     let before = Memory::here();
     let (model, tokenizer) = load::model(args.model(), &args.load(), args.strict)?;
@@ -75,17 +78,6 @@ fn uninterrupted() -> Result<()> {
         true => Err(Error::Interrupted("interrupted".to_owned())),
         false => Ok(()),
     }
-}
-
-/// What the model inside the program is, and how to come to a large one.
-fn introduction() -> Result<String> {
-    let real = catalogue::find("smollm3-3b")?;
-    let (address, file) = real
-        .download("Q4_K_M")
-        .ok_or_else(|| Error::Resources("models.toml has no file".into()))?;
-    Ok(format!(
-        "This is the very small model inside smolq, to try things with; for a real one, download {address} and run: smolq run {file}"
-    ))
 }
 
 /// What drafts, with its own model where one is given.

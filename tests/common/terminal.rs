@@ -141,20 +141,50 @@ impl Terminal {
 
     /// Waits until the text appears, after what was waited for before. Gives what stood between.
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        let mark = self.mark;
+        let (between, mark) = self.wait(&format!("{text:?}"), |raw| {
+            let plain = plain(raw);
+            let rest = plain.get(mark..)?;
+            let at = rest.find(text)?;
+            Some((rest[..at].to_owned(), mark + at + text.len()))
+        });
+        self.mark = mark;
+        between
+    }
+
+    /// Waits until any word begins after what was waited for before.
+    pub(crate) fn wait_for_word(&self) {
+        self.wait("a word", |raw| {
+            let plain = plain(raw);
+            let rest = plain.get(self.mark..)?;
+            rest.contains(char::is_alphabetic).then_some(())
+        });
+    }
+
+    /// Waits until what was written last is a word that is not dimmed, and so no part of a thought.
+    pub(crate) fn wait_for_bright_word(&self) {
+        self.wait("a word that is not dimmed", |raw| {
+            let (_, last) = raw.rsplit_once("\u{1b}[0m")?;
+            let bright = last.contains(char::is_alphabetic) && !last.contains('\u{1b}');
+            bright.then_some(())
+        });
+    }
+
+    /// Waits until `find` finds something in all that was written, with the marks of colours.
+    fn wait<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
         let start = Instant::now();
         let mut seen = self.seen.0.lock().unwrap();
         loop {
-            let plain = console::strip_ansi_codes(&seen.text).replace('\r', "");
-            let rest = plain.get(self.mark.min(plain.len())..).unwrap_or_default();
-            if let Some(at) = rest.find(text) {
-                let between = rest[..at].to_owned();
-                self.mark += at + text.len();
-                return between;
+            if let Some(found) = find(&seen.text) {
+                return found;
             }
-            assert!(
-                !seen.ended && start.elapsed() < PATIENCE,
-                "{text:?} does not come after: {rest:?}"
-            );
+            if seen.ended || start.elapsed() >= PATIENCE {
+                let plain = plain(&seen.text);
+                let rest = plain.get(self.mark..).unwrap_or_default().to_owned();
+                // What reads the terminal goes on.
+                drop(seen);
+                panic!("{what} does not come after: {rest:?}");
+            }
             seen = self
                 .seen
                 .1
@@ -220,6 +250,11 @@ impl Terminal {
         self.press("\x04");
         assert_eq!(self.ended(), 0);
     }
+}
+
+/// What was written, without the marks of colours.
+fn plain(raw: &str) -> String {
+    console::strip_ansi_codes(raw).replace('\r', "")
 }
 
 impl Drop for Terminal {

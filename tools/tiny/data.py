@@ -12,6 +12,7 @@ import prose
 from words import Fillers
 
 IGNORED = -100  # the target of a token that is not learnt
+ATTENTION_COSTS_AS_MUCH = 800  # as all else, where a document has so many tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,26 +63,38 @@ def document(seed, phase, tokenizer):
     return ids, learnt
 
 
-def batch(seed, step, phase, tokens, tokenizer):
-    """Documents of about so many tokens in all: (tokens, positions, targets), flat, and the groups of documents of one length.
+def batch(seed, step, phase, tokens, tokenizer, part=0, parts=1):
+    """A part of the documents of about so many tokens in all: (tokens, positions, targets), flat, the groups of documents of one length, and how
+    many tokens are learnt in all parts.
 
-    A document is filled up to a multiple of 16; what fills it is seen by nothing that is learnt.
+    A document is filled up to a multiple of 16; what fills it is seen by nothing that is learnt. Each part takes about the same time: the first
+    has the shortest documents, the last the longest.
     """
-    documents, size, i = {}, 0, 0
+    documents, size, i = [], 0, 0
     while size < tokens:
         ids, learnt = document(f"{seed}/{step}/{i}", phase, tokenizer)
         i += 1
         if len(ids) > phase.longest:
             continue
         length = -len(ids) % 16 + len(ids)
-        documents.setdefault(length, []).append((ids, learnt))
+        documents.append((length, ids, learnt))
         size += length
-    out, targets, positions, groups = [], [], [], []
-    for length in sorted(documents):
-        groups.append((len(documents[length]), length))
-        for ids, learnt in documents[length]:
-            fill = length - len(ids)
-            out += ids + [0] * fill
-            targets += [token if wanted else IGNORED for token, wanted in zip(ids[1:], learnt[1:])] + [IGNORED] * (fill + 1)
-            positions += range(length)
-    return torch.tensor(out), torch.tensor(positions), torch.tensor(targets), groups
+    documents.sort(key=lambda document: document[0])
+    costs = [cost(length) for length, _, _ in documents]
+    out, targets, positions, groups, in_all = [], [], [], {}, 0
+    for i, (length, ids, learnt) in enumerate(documents):
+        in_all += sum(learnt[1:])
+        middle = sum(costs[:i]) + costs[i] / 2
+        if int(parts * middle / sum(costs)) != part:
+            continue
+        fill = length - len(ids)
+        out += ids + [0] * fill
+        targets += [token if wanted else IGNORED for token, wanted in zip(ids[1:], learnt[1:])] + [IGNORED] * (fill + 1)
+        positions += range(length)
+        groups[length] = groups.get(length, 0) + 1
+    return torch.tensor(out), torch.tensor(positions), torch.tensor(targets), [(count, length) for length, count in groups.items()], in_all
+
+
+def cost(length):
+    """The time that a document takes, in no unit: the matrices take as long for each token, attention the longer the more tokens there are."""
+    return length * (1 + length / ATTENTION_COSTS_AS_MUCH)
