@@ -181,10 +181,10 @@ def measure(run, examples):
 def finish(run, log):
     """Keeps the average of the last checkpoints if it measures better than the last one."""
     examples = evaluate.held_out("merge", 20)
-    weights = {"last": run.model.state_dict(), "merged": run.merged()}
+    weights = {"last": {name: value.clone() for name, value in run.model.state_dict().items()}, "merged": run.merged()}
     scores = {}
     for name, state in weights.items():
-        run.model.load_state_dict({key: value.clone() for key, value in state.items()})
+        run.model.load_state_dict(state)
         scores[name] = measure(run, examples)
     best = max(weights, key=lambda name: scores[name]["all"][0])
     log({"final": best, **{name: score["all"] for name, score in scores.items()}})
