@@ -28,7 +28,7 @@ use std::process::ExitCode;
 /// before everything was done, the process ends by it.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = args::expand(arguments);
-    if embedded::AVAILABLE && arguments.len() < 2 {
+    if embedded::is_available() && arguments.len() < 2 {
         // The chat with the built-in model.
         arguments.resize(1, OsString::from("smolq"));
         arguments.push(OsString::from("run"));

@@ -1,22 +1,20 @@
 //! Structured output as a chat has it: after a thought or without one, drawn boldly by the model inside the program.
 #![cfg(feature = "embedded-model")]
 
+#[path = "common/engine.rs"]
+mod engine;
 #[path = "common/schemas.rs"]
 mod schemas;
 
 use schemas::{check, schemas, validator};
 use serde_json::{Map, Value, json};
-use smolq::chat::{Call, Chat, ReplyEvent, ReplyRules, Template, ThinkBudget, ToolChoice};
+use smolq::chat::{Call, Chat, ReplyEvent, ReplyRules, ThinkBudget, ToolChoice};
 use smolq::constrain::Grammar;
-use smolq::converse::{Control, Engine, Front, Permission, TurnEvent, TurnOptions};
+use smolq::converse::{Control, Front, Permission, TurnEvent, TurnOptions};
 use smolq::generate::StopReason;
-use smolq::model::{LoadOptions, Model, Session, SessionOptions};
 use smolq::sample::SampleOptions;
-use smolq::speculate::Speculator;
-use smolq::tokenizer::Tokenizer;
 use smolq::tools::Toolbox;
 use std::path::Path;
-use std::sync::Arc;
 
 /// What is said, told apart.
 #[derive(Default)]
@@ -102,24 +100,9 @@ fn bounded(schema: &Value) -> Value {
     }
 }
 
-/// The model inside the program at work, and its template.
-fn tiny() -> (Engine, Template) {
-    let load = LoadOptions::default();
-    let gguf = smolq::embedded::open(Path::new("tiny"), &load.open).unwrap();
-    let template = Template::from_metadata(gguf.metadata()).unwrap().unwrap();
-    let tokenizer = Tokenizer::from_metadata(gguf.metadata(), true).unwrap();
-    let model = Arc::new(Model::from_gguf(gguf, &load).unwrap());
-    let options = SessionOptions {
-        n_ctx: 8192,
-        ..SessionOptions::default()
-    };
-    let session = Session::new(model, &options).unwrap();
-    (Engine::new(session, Speculator::off(), tokenizer), template)
-}
-
 #[test]
 fn answers_of_a_chat_are_by_their_schema_with_and_without_thinking() {
-    let (mut engine, template) = tiny();
+    let (mut engine, template) = engine::open(Path::new("tiny"));
     let now = jiff::civil::date(2026, 1, 1).at(0, 0, 0, 0);
     let mut valid = [0, 0];
     for schema in schemas().iter().map(bounded) {
@@ -175,7 +158,7 @@ fn answers_of_a_chat_are_by_their_schema_with_and_without_thinking() {
 
 #[test]
 fn tools_that_are_not_to_be_called_are_neither_told_of_nor_run() {
-    let (mut engine, template) = tiny();
+    let (mut engine, template) = engine::open(Path::new("tiny"));
     let mut toolbox = Toolbox::from_spec(&["get_time".to_owned()], None).unwrap();
     let now = jiff::civil::date(2026, 1, 1).at(0, 0, 0, 0);
     let mut chat = Chat::new(template, engine.tokenizer(), now);

@@ -5,20 +5,19 @@
 #![cfg(feature = "embedded-model")]
 
 mod common;
+#[path = "common/engine.rs"]
+mod engine;
 
 use common::{fails, smolq, stdout};
 use serde_json::Value as Json;
 use smolq::chat::{Call, Chat, ReplyEvent, ReplyParser, Template};
 use smolq::converse::{Control, Engine, Front, Permission, TurnEvent, TurnOptions};
 use smolq::generate::{Event, Free, Request};
-use smolq::model::{LoadOptions, Model, Session, SessionOptions};
 use smolq::sample::SampleOptions;
-use smolq::speculate::Speculator;
-use smolq::tokenizer::{EncodeOptions, Tokenizer};
+use smolq::tokenizer::EncodeOptions;
 use smolq_gguf::OpenOptions;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// The folder of another run's files, where one is named.
@@ -63,21 +62,8 @@ fn greedy() -> SampleOptions {
 
 impl Answerer {
     fn open(path: &Path) -> Answerer {
-        let options = LoadOptions::default();
-        let gguf = smolq::embedded::open(path, &options.open).unwrap();
-        let template = Template::from_metadata(gguf.metadata()).unwrap().unwrap();
-        let tokenizer = Tokenizer::from_metadata(gguf.metadata(), true).unwrap();
-        let model = Arc::new(Model::from_gguf(gguf, &options).unwrap());
-        let n_ctx = model.config().n_ctx;
-        let options = SessionOptions {
-            n_ctx,
-            ..SessionOptions::default()
-        };
-        let session = Session::new(model, &options).unwrap();
-        Answerer {
-            template,
-            engine: Engine::new(session, Speculator::off(), tokenizer),
-        }
+        let (engine, template) = engine::open(path);
+        Answerer { template, engine }
     }
 
     /// Answers a held-out prompt as a chat does. Gives the prompt and the reply.
@@ -366,7 +352,7 @@ fn the_file_is_small_and_used_in_place() {
     for tensor in gguf.tensors() {
         let bytes = gguf.data(tensor);
         assert_eq!(bytes.as_ptr(), again.data(tensor).as_ptr());
-        assert_eq!(bytes.as_ptr().align_offset(32), 0);
+        assert_eq!(bytes.as_ptr().align_offset(64), 0);
     }
 }
 

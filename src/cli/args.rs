@@ -268,7 +268,7 @@ pub(super) struct ThreadArgs {
 #[command(allow_negative_numbers = true)]
 pub(super) struct RunArgs {
     /// A GGUF file, or the first of a split one (NAME-00001-of-0000N.gguf); by default tiny, the model inside the program
-    #[arg(required = !embedded::AVAILABLE)]
+    #[arg(required = !embedded::is_available())]
     model: Option<PathBuf>,
     #[command(flatten)]
     read: ReadArgs,
