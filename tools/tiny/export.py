@@ -64,6 +64,7 @@ def write_tokenizer(writer, tokenizer):
 
 def write(path, file, shape, weights, tokenizer):
     writer = GGUFWriter(path, "smollm3")
+    writer.add_custom_alignment(64)  # in the program, where the file is, matrices begin cache lines
     writer.add_name("smolq tiny")
     writer.add_description("A very small SmolLM3 that talks, thinks and calls tools; trained from nothing by tools/tiny of smolq")
     writer.add_license("MIT")
