@@ -31,7 +31,7 @@ MIXED = {"tale": 1, "scene": 1, "tongues": 2, "knowledge": 1, "sums": 6, "sheet"
          "code": 2, "chat": 16}
 ANNEAL = {"tongues": 1, "knowledge": 1, "sums": 3, "sheet": 3, "copying": 1, "finding": 1, "matching": 4, "objects": 1, "chat": 22}
 # The drills go on beside the chats: all of a sheet or a copy is learnt, of a chat two fifths.
-TUNE = {"chat": 20, "copying": 1, "finding": 1, "matching": 1, "sums": 2, "sheet": 3}
+TUNE = {"chat": 20, "copying": 1, "finding": 1, "matching": 2, "sums": 2, "sheet": 3}
 LAST = {"chat": 1}
 
 # SmolLM3's three phases of pretraining (easy prose; more arithmetic and code; annealing with the rate decaying to zero), then fine-tuning in

@@ -120,8 +120,11 @@ def matching(rng, fillers):
         topic = fillers.topic()
         if topic not in topics:
             topics.append(topic)
-    verbs = "get find set show send search check order read add".split() + [fillers.invented()]
-    names = {topic: rng.choice(("{v}_{t}", "{v}_{t}", "{t}_{v}", "{v}{T}")).format(v=rng.choice(verbs), t=topic, T=topic.capitalize()) for topic in topics}
+    verbs = "get find set show send search check order read add".split()
+    names = {}
+    for topic in topics:
+        verb = fillers.invented() if rng.random() < 0.5 else rng.choice(verbs)  # an invented one cannot be guessed from what is asked
+        names[topic] = rng.choice(("{v}_{t}", "{v}_{t}", "{t}_{v}", "{v}{T}")).format(v=verb, t=topic, T=topic.capitalize())
     keys = {topic: fillers.key(rng.choice((words.PLACE_KEYS, words.THING_KEYS, words.TEXT_KEYS, words.COUNT_KEYS))) for topic in topics}
     head = "\n".join(f'{{"name": "{names[topic]}", "parameters": {{"{keys[topic]}": "string"}}}}' for topic in topics)
     lines = []

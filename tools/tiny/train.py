@@ -213,7 +213,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tokens", type=float, default=30e6, help="tokens to read in all")
+    parser.add_argument("--tokens", type=float, default=36e6, help="tokens to read in all")
     parser.add_argument("--processes", type=int, default=CORES, choices=(1, 2), help="that share each step")
     parser.add_argument("--minutes", type=float, help="stop after so many, to go on another time")
     parser.add_argument("--measure-every", type=int, default=2000, help="steps between two measurements of the skills")
