@@ -2,7 +2,9 @@
 
 The batch of a step depends on the seed and the step alone, so a run that was interrupted goes on exactly where it was.
 """
+import bisect
 import dataclasses
+import itertools
 import random
 
 import torch
@@ -30,7 +32,7 @@ EASY = {"tale": 3, "scene": 4, "tongues": 2, "knowledge": 2, "sums": 3, "sequenc
 MIXED = {"tale": 1, "scene": 1, "tongues": 2, "knowledge": 1, "sums": 6, "sheet": 4, "sequence": 1, "copying": 3, "finding": 4, "matching": 8, "objects": 3,
          "code": 2, "chat": 16}
 ANNEAL = {"tongues": 1, "knowledge": 1, "sums": 3, "sheet": 3, "copying": 1, "finding": 1, "matching": 4, "objects": 1, "chat": 22}
-# The drills go on beside the chats: all of a sheet or a copy is learnt, of a chat two fifths.
+# The drills go on beside the chats.
 TUNE = {"chat": 20, "copying": 1, "finding": 1, "matching": 2, "sums": 2, "sheet": 3}
 LAST = {"chat": 1}
 
@@ -39,7 +41,7 @@ LAST = {"chat": 1}
 PHASES = [
     Phase("prose", 0.06, 256, EASY, (1.0, 1.0), False),
     Phase("mixed", 0.15, 256, MIXED, (1.0, 1.0), False),
-    Phase("anneal", 0.10, 512, ANNEAL, (1.0, 0.0), False),
+    Phase("anneal", 0.10, 512, ANNEAL, (1.0, 0.0), True),
     Phase("tune", 0.56, 512, TUNE, (0.5, 0.1), True),
     Phase("tune-long", 0.13, 1024, LAST, (0.1, 0.0), True),
 ]
@@ -51,9 +53,8 @@ def document(seed, phase, tokenizer):
     rng = random.Random(f"document/{seed}")
     kind = rng.choices(list(phase.mixture), list(phase.mixture.values()))[0]
     if kind != "chat":
-        text = getattr(prose, kind)(rng, Fillers(rng, held_out=False))
-        ids = tokenizer.encode(text + "<|end_of_text|>").ids
-        return ids, [True] * len(ids)
+        parts = getattr(prose, kind)(rng, Fillers(rng, held_out=False))
+        return told(["", parts] if isinstance(parts, str) else parts, tokenizer)
     ids, learnt = [], []
     wanted = (chat.ANSWER,) if phase.answers_only else (chat.ANSWER, chat.CONTEXT)
     for text, what in chat.pieces(*chat.conversation(seed, 3 * phase.longest)):
@@ -61,6 +62,13 @@ def document(seed, phase, tokenizer):
         ids += part
         learnt += [what in wanted] * len(part)
     return ids, learnt
+
+
+def told(parts, tokenizer):
+    """A document of parts in turn, what is given and what follows from it: the token ids, and for each whether its last letter is of the latter."""
+    whole = tokenizer.encode("".join(parts) + "<|end_of_text|>")
+    ends = list(itertools.accumulate(map(len, parts)))[:-1]
+    return whole.ids, [bisect.bisect_left(ends, end) % 2 == 1 for _, end in whole.offsets]
 
 
 def batch(seed, step, phase, tokens, tokenizer, part=0, parts=1):

@@ -2,6 +2,9 @@
 
 Each function writes one document from a random generator and the seen fillers: easy prose, lines in six languages, sums, code-like text, and
 drills of copying and finding again, where nothing but the text before says what comes next.
+
+What a drill draws at random cannot be told from anything, and to learn it would only add noise to the rest. So drills give their parts in turn,
+what is given and what follows from it, beginning with the former; only the latter is learnt. All of a plain text is.
 """
 import json
 
@@ -54,17 +57,17 @@ def knowledge(rng, fillers):
 
 def sums(rng, fillers):
     """Sums and differences, bare or worked out."""
-    lines = []
+    parts = []
     worked = rng.random() < 0.5
     for _ in range(rng.randint(2, 5) if worked else rng.randint(4, 12)):
         a, b = fillers.pair(*rng.choice(((10, 99), (10, 99), (10, 99), (1, 99), (0, 20))))
         if rng.random() < 0.65:
-            text, steps = f"{a} + {b} = {a + b}", arithmetic.column_sum(a, b)
+            sum_, total, steps = f"{a} + {b}", a + b, arithmetic.column_sum(a, b)
         else:
             a, b = max(a, b), min(a, b)
-            text, steps = f"{a} - {b} = {a - b}", arithmetic.column_difference(a, b)
-        lines.append(f"{text.split(' = ')[0]}\n{steps}\n{text}" if worked else text)
-    return "\n".join(lines)
+            sum_, total, steps = f"{a} - {b}", a - b, arithmetic.column_difference(a, b)
+        parts += [f"{sum_}\n", f"{steps}\n{sum_} = {total}\n"] if worked else [f"{sum_} =", f" {total}\n"]
+    return parts
 
 
 SHEETS = {"addition_other": 2, "subtraction": 2, "multiplication": 4, "word_problem": 2, "counting": 1, "count_words": 3, "comparison": 2}
@@ -74,11 +77,11 @@ def sheet(rng, fillers):
     """An exercise sheet: questions of one skill with their answers, bare or worked out. It holds more of them than a chat would."""
     name = rng.choices(list(SHEETS), list(SHEETS.values()))[0]
     worked = rng.random() < 0.5
-    lines = []
+    parts = []
     for _ in range(rng.randint(2, 4) if worked else rng.randint(3, 9)):
         example = skills.REGISTRY[name].make(rng, fillers)
-        lines += [example.messages[-1]["content"], *([example.thought] if worked else []), example.answer]
-    return "\n".join(lines)
+        parts += [example.messages[-1]["content"] + "\n", f"{example.thought}\n" * worked + f"{example.answer}\n"]
+    return parts
 
 
 def sequence(rng, fillers):
@@ -99,7 +102,10 @@ def copying(rng, fillers):
     sep = rng.choice((" ", ", ", "\n", "; ", " / "))
     row = sep.join(items)
     lead = rng.choice(("", "again: ", "copy: ", '"', "= "))
-    return "\n".join([row] + [lead + row + ('"' if lead == '"' else "")] * rng.randint(1, 3))
+    parts = [f"{row}\n{lead}", row]
+    for _ in range(rng.randint(0, 2)):
+        parts += [f"\n{lead}", row]
+    return parts
 
 
 def finding(rng, fillers):
@@ -108,9 +114,10 @@ def finding(rng, fillers):
     while len(rows) < 5:
         rows[anything(rng, fillers)] = anything(rng, fillers)
     arrow = rng.choice((" = ", ": ", " is ", " -> ", " has "))
-    first = [f"{key}{arrow}{value}" for key, value in rows.items()]
-    asked = rng.choices(list(rows), k=rng.randint(3, 7))
-    return "\n".join(first + [rng.choice(("", "", "? ")) + f"{key}{arrow}{rows[key]}" for key in asked])
+    parts = ["".join(f"{key}{arrow}{value}\n" for key, value in rows.items()), ""]
+    for key in rng.choices(list(rows), k=rng.randint(4, 9)):
+        parts += [rng.choice(("", "", "? ")) + f"{key}{arrow}", f"{rows[key]}\n"]
+    return parts
 
 
 def matching(rng, fillers):
@@ -126,13 +133,12 @@ def matching(rng, fillers):
         verb = fillers.invented() if rng.random() < 0.5 else rng.choice(verbs)  # an invented one cannot be guessed from what is asked
         names[topic] = rng.choice(("{v}_{t}", "{v}_{t}", "{t}_{v}", "{v}{T}")).format(v=verb, t=topic, T=topic.capitalize())
     keys = {topic: fillers.key(rng.choice((words.PLACE_KEYS, words.THING_KEYS, words.TEXT_KEYS, words.COUNT_KEYS))) for topic in topics}
-    head = "\n".join(f'{{"name": "{names[topic]}", "parameters": {{"{keys[topic]}": "string"}}}}' for topic in topics)
-    lines = []
-    for topic in rng.choices(topics, k=rng.randint(2, 5)):
+    parts = ["".join(f'{{"name": "{names[topic]}", "parameters": {{"{keys[topic]}": "string"}}}}\n' for topic in topics), ""]
+    for topic in rng.choices(topics, k=rng.randint(2, 6)):
         value = anything(rng, fillers)
         asked = rng.choice((f"{topic} {value}", f"the {topic} of {value}", f"{value}: {topic}"))
-        lines.append(f'{asked}\n{{"name": "{names[topic]}", "arguments": {{"{keys[topic]}": "{value}"}}}}')
-    return head + "\n" + "\n".join(lines)
+        parts += [f"{asked}\n", f'{{"name": "{names[topic]}", "arguments": {{"{keys[topic]}": "{value}"}}}}\n']
+    return parts
 
 
 def objects(rng, fillers):
@@ -147,7 +153,7 @@ def objects(rng, fillers):
     schema = json.dumps({"name": name, "parameters": {key: "integer" if isinstance(value, int) else "string" for key, value in values.items()}})
     said = ", ".join(f"{key} {value}" for key, value in values.items())
     call = json.dumps({"name": name, "arguments": values}, ensure_ascii=False)
-    return rng.choice((f"{schema}\n{name}: {said}\n{call}", f"{said}\n{json.dumps(values, ensure_ascii=False)}", f"{call}\n{said}"))
+    return rng.choice(([f"{schema}\n{name}: {said}\n", call], [f"{said}\n", json.dumps(values, ensure_ascii=False)], [f"{call}\n", said]))
 
 
 def code(rng, fillers):

@@ -121,7 +121,7 @@ def sample(seed, n):
     for i in range(n):
         rng = random.Random(f"tokenizer/{seed}/{i}")
         if i % 2:
-            yield rng.choice(kinds)(rng, Fillers(rng, False, INVENTING))
+            yield "".join(rng.choice(kinds)(rng, Fillers(rng, False, INVENTING)))
         else:
             yield chat.render(*chat.conversation(f"tokenizer/{seed}/{i}", 1500, inventing=INVENTING))
 
