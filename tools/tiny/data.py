@@ -3,7 +3,9 @@
 The batch of a step depends on the seed and the step alone, so a run that was interrupted goes on exactly where it was.
 """
 import bisect
+import collections
 import dataclasses
+import functools
 import itertools
 import random
 
@@ -11,6 +13,7 @@ import torch
 
 import chat
 import prose
+import tokenizer as vocabulary
 from words import Fillers
 
 IGNORED = -100  # the target of a token that is not learnt
@@ -48,16 +51,24 @@ PHASES = [
 WARMUP = 0.01  # share of all tokens, at the start of the first phase and of the fine-tuning
 
 
+@functools.lru_cache
+def pieces(tokenizer):
+    """The third of the tokens of several letters that text has least."""
+    counts = collections.Counter(token for text in vocabulary.sample("pieces", 2000) for token in tokenizer.encode(text).tokens)
+    tokens = [token for token in tokenizer.get_vocab() if token.isascii() and token.isalpha() and token[1:].islower()]
+    return sorted(tokens, key=lambda token: (counts[token], token))[:len(tokens) // 3]
+
+
 def document(seed, phase, tokenizer):
     """One document: its token ids, and for each whether it is learnt."""
     rng = random.Random(f"document/{seed}")
     kind = rng.choices(list(phase.mixture), list(phase.mixture.values()))[0]
     if kind != "chat":
-        parts = getattr(prose, kind)(rng, Fillers(rng, held_out=False))
+        parts = getattr(prose, kind)(rng, Fillers(rng, held_out=False, pieces=pieces(tokenizer)))
         return told(["", parts] if isinstance(parts, str) else parts, tokenizer)
     ids, learnt = [], []
     wanted = (chat.ANSWER,) if phase.answers_only else (chat.ANSWER, chat.CONTEXT)
-    for text, what in chat.pieces(*chat.conversation(seed, 3 * phase.longest)):
+    for text, what in chat.pieces(*chat.conversation(seed, 3 * phase.longest, pieces=pieces(tokenizer))):
         part = tokenizer.encode(text).ids
         ids += part
         learnt += [what in wanted] * len(part)

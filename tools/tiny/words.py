@@ -115,10 +115,13 @@ def unseen(*key):
 
 class Fillers:
     """Draws from one side of the split: `held_out` or not, never from the other. `inventing` is the share of invented words,
-    `box` the tools that the chat has already."""
+    `box` the tools that the chat has already.
 
-    def __init__(self, rng, held_out, inventing=0.35, box=None):
-        self.rng, self.held_out, self.inventing, self.box = rng, held_out, inventing, box
+    `pieces` are tokens that text hardly ever has, most of them merges on the way to a common word. A word that is cut so for once could not be
+    copied, had its token not been read in invented words."""
+
+    def __init__(self, rng, held_out, inventing=0.35, box=None, pieces=()):
+        self.rng, self.held_out, self.inventing, self.box, self.pieces = rng, held_out, inventing, box, pieces
         self._lists = {}
 
     def allowed(self, *key):
@@ -154,7 +157,9 @@ class Fillers:
                 return word.capitalize() if capital else word
 
     def piece(self):
-        """Some letters of an everyday word."""
+        """Some letters of an everyday word, or a rare token."""
+        if self.pieces and self.rng.random() < 0.8:
+            return self.rng.choice(self.pieces)
         word = self.rng.choice(WORDS)
         start = self.rng.randrange(len(word) - 1)
         return word[start:start + self.rng.randint(2, 5)]

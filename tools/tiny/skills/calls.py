@@ -240,7 +240,7 @@ def two_calls(rng, fillers):
     return with_tools(rng, box, user(join.format(one.ask, two.ask)), f"{one.call()}\n{two.call()}", thought, calls_check(one, two))
 
 
-@skill(weight=2.5, held_out=50)
+@skill(weight=4.0, held_out=50)
 def tool_missing(rng, fillers):
     """What is asked for is not what the tools do."""
     box = offered(rng, fillers)
@@ -279,4 +279,4 @@ def tool_result(rng, fillers):
 
 
 # What may be asked again of the same tools.
-AGAIN = {"tool_call": 4, "two_calls": 3, "tool_missing": 1, "tool_result": 1}
+AGAIN = {"tool_call": 4, "two_calls": 3, "tool_missing": 2, "tool_result": 1}
