@@ -41,7 +41,7 @@ def pieces(messages, tools, think):
     return result
 
 
-def conversation(seed, budget, inventing=None, pieces=()):
+def conversation(seed, budget, inventing=None, rare=()):
     """A chat of one or several examples for training, of about `budget` characters at most: (messages, tools, think).
 
     All examples of a chat share the mode; the first brings the system prompt and the tools, of which more may be asked.
@@ -53,7 +53,7 @@ def conversation(seed, budget, inventing=None, pieces=()):
     for i in range(rng.choice((1, 2, 3, 4, 5) if budget < 2000 else (1, 3, 5, 8, 12))):
         among = AGAIN if box and rng.random() < 0.8 else weights
         example = skills.make(rng.choices(list(among), list(among.values()))[0], f"{seed}/{i}", think=think, inventing=inventing, box=box,
-                              pieces=pieces)
+                              rare=rare)
         if i > 0 and (example.alone or example.tools and not box):
             continue
         turns = example.messages + [{"role": "assistant", "content": example.reply}]

@@ -52,7 +52,7 @@ WARMUP = 0.01  # share of all tokens, at the start of the first phase and of the
 
 
 @functools.lru_cache
-def pieces(tokenizer):
+def rare_tokens(tokenizer):
     """The third of the tokens of several letters that text has least."""
     counts = collections.Counter(token for text in vocabulary.sample("pieces", 2000) for token in tokenizer.encode(text).tokens)
     tokens = [token for token in tokenizer.get_vocab() if token.isascii() and token.isalpha() and token[1:].islower()]
@@ -64,11 +64,11 @@ def document(seed, phase, tokenizer):
     rng = random.Random(f"document/{seed}")
     kind = rng.choices(list(phase.mixture), list(phase.mixture.values()))[0]
     if kind != "chat":
-        parts = getattr(prose, kind)(rng, Fillers(rng, held_out=False, pieces=pieces(tokenizer)))
+        parts = getattr(prose, kind)(rng, Fillers(rng, held_out=False, rare=rare_tokens(tokenizer)))
         return told(["", parts] if isinstance(parts, str) else parts, tokenizer)
     ids, learnt = [], []
     wanted = (chat.ANSWER,) if phase.answers_only else (chat.ANSWER, chat.CONTEXT)
-    for text, what in chat.pieces(*chat.conversation(seed, 3 * phase.longest, pieces=pieces(tokenizer))):
+    for text, what in chat.pieces(*chat.conversation(seed, 3 * phase.longest, rare=rare_tokens(tokenizer))):
         part = tokenizer.encode(text).ids
         ids += part
         learnt += [what in wanted] * len(part)

@@ -117,11 +117,11 @@ class Fillers:
     """Draws from one side of the split: `held_out` or not, never from the other. `inventing` is the share of invented words,
     `box` the tools that the chat has already.
 
-    `pieces` are tokens that text hardly ever has, most of them merges on the way to a common word. A word that is cut so for once could not be
+    `rare` are tokens that text hardly ever has, most of them merges on the way to a common word. A word that is cut so for once could not be
     copied, had its token not been read in invented words."""
 
-    def __init__(self, rng, held_out, inventing=0.35, box=None, pieces=()):
-        self.rng, self.held_out, self.inventing, self.box, self.pieces = rng, held_out, inventing, box, pieces
+    def __init__(self, rng, held_out, inventing=0.35, box=None, rare=()):
+        self.rng, self.held_out, self.inventing, self.box, self.rare = rng, held_out, inventing, box, rare
         self._lists = {}
 
     def allowed(self, *key):
@@ -143,7 +143,7 @@ class Fillers:
         return chosen
 
     def invented(self, syllables=None, capital=False):
-        """A word that means nothing: of syllables, of two everyday words, or of pieces of some."""
+        """A word that means nothing: of syllables, of two everyday words, or of pieces."""
         while True:
             draw = 0.0 if syllables else self.rng.random()
             if draw < 0.5:
@@ -158,8 +158,8 @@ class Fillers:
 
     def piece(self):
         """Some letters of an everyday word, or a rare token."""
-        if self.pieces and self.rng.random() < 0.8:
-            return self.rng.choice(self.pieces)
+        if self.rare and self.rng.random() < 0.8:
+            return self.rng.choice(self.rare)
         word = self.rng.choice(WORDS)
         start = self.rng.randrange(len(word) - 1)
         return word[start:start + self.rng.randint(2, 5)]

@@ -52,10 +52,10 @@ def user(text):
     return [{"role": "user", "content": text}]
 
 
-def make(name, seed, held_out=False, think=None, inventing=0.35, box=None, pieces=()):
+def make(name, seed, held_out=False, think=None, inventing=0.35, box=None, rare=()):
     """The example of a skill for a seed (anything that prints), with the tools `box` where it needs some; the rest is for [`Fillers`]."""
     rng = random.Random(f"{name}/{seed}/{held_out}")
-    example = REGISTRY[name].make(rng, Fillers(rng, held_out, inventing, box, pieces))
+    example = REGISTRY[name].make(rng, Fillers(rng, held_out, inventing, box, rare))
     example.skill = name
     example.think = rng.random() < 0.5 if think is None else think
     keep = example.think and rng.random() < 0.5  # old thoughts stay in the history, or were dropped
