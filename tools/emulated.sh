@@ -16,12 +16,18 @@ trap 'rm -rf "$work"' EXIT
 say() { printf '==> %s, after %ss\n' "$*" "$SECONDS"; }
 
 say "building for $TARGET"
-# Without the client of MCP servers, which none of these tests asks for; some ask the built-in model.
-tools/cross.sh cargo "$TARGET" build --profile emulated --bin smolq --no-default-features --features embedded-model
-tools/cross.sh cargo "$TARGET" test --profile emulated -p smolq-kernels --lib --tests --no-run --message-format json >"$work/built.json"
-arm="$PWD/${CARGO_TARGET_DIR:-target/cross}/$TARGET/emulated/smolq"
-[ -x "$arm" ] || arm="$PWD/target/$TARGET/emulated/smolq"
-mapfile -t tests < <(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$work/built.json")
+# The program and the kernels' tests by one command: by two, features of dependencies would differ, and the kernels, which take longest, would
+# be compiled twice. Without the client of MCP servers, which none of these tests asks for; some ask the built-in model.
+parts=(-p smolq -p smolq-kernels --bin smolq)
+for test in kernels/tests/*.rs; do parts+=(--test "$(basename "$test" .rs)"); done
+cross() { tools/cross.sh cargo "$TARGET" "$@" --profile emulated --message-format json >>"$work/built.json"; }
+cross build "${parts[@]}" --no-default-features --features smolq/embedded-model
+cross test -p smolq-kernels --lib --no-run
+mapfile -t built < <(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$work/built.json")
+tests=()
+for program in "${built[@]}"; do
+    if [ "$(basename "$program")" = smolq ]; then arm="$program"; else tests+=("$program"); fi
+done
 [ ${#tests[@]} -ge 4 ] || { echo "error: only ${#tests[@]} test programs were built" >&2; exit 1; }
 
 # Calls `$1 CPU LEVEL` for each of the following arguments, "CPU LEVEL", all side by side; what the i-th prints goes to $work/$1-i.
