@@ -638,7 +638,18 @@ fn cpu_and_completions_print() {
         );
     }
     assert!(stdout(&run(&["--version"])).starts_with("smolq "));
-    assert!(stdout(&run(&["run", "--help"])).contains("--ctx-size"));
+    let help = stdout(&run(&["run", "--help"]));
+    assert!(help.contains("--ctx-size"));
+    // Where there is no model inside, none is promised.
+    let promised = [
+        (help, "tiny, the model inside"),
+        (stdout(&run(&["--help"])), "Without any argument"),
+    ];
+    for (help, promise) in promised {
+        let words: Vec<_> = help.split_whitespace().collect();
+        let there = words.join(" ").contains(promise);
+        assert_eq!(there, cfg!(feature = "embedded-model"), "{help}");
+    }
 }
 
 #[test]

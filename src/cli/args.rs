@@ -109,6 +109,35 @@ fn contradicted(command: &clap::Command, typed: &clap::ArgMatches) -> Vec<clap::
     found
 }
 
+/// What the help ends with. A program without a model inside it chats with none unasked.
+fn after_help() -> String {
+    let (unasked, chat) = if embedded::is_available() {
+        (
+            "Without any argument, smolq chats with the small model that is built in.\n\n",
+            "smolq run -p \"What is 23 + 45?\"\n  ",
+        )
+    } else {
+        ("", "")
+    };
+    format!(
+        "{unasked}Examples:\n  \
+        {chat}smolq run model.gguf -p \"Once upon a time\" -n 60\n  \
+        smolq inspect model.gguf -c 8192\n  \
+        smolq tokenize model.gguf -p \"Hello\" --json\n\n\
+        Most flags can be set in the environment too, as their help says: --ctx-size as SMOLQ_CTX_SIZE. SMOLQ_LEVEL forces a kernel level."
+    )
+}
+
+/// The help of `run`'s model.
+fn model_help() -> String {
+    let default = if embedded::is_available() {
+        "; by default tiny, the model inside the program"
+    } else {
+        ""
+    };
+    format!("A GGUF file, or the first of a split one (NAME-00001-of-0000N.gguf){default}")
+}
+
 /// Runs GGUF language models on the CPU.
 #[derive(Debug, Parser)]
 #[command(
@@ -117,13 +146,7 @@ fn contradicted(command: &clap::Command, typed: &clap::ArgMatches) -> Vec<clap::
     about,
     long_about = "Runs GGUF language models (SmolLM3, SmolLM2, Llama, Qwen2, Qwen3) on the CPU: fast, faithful to the file, \
                   and with the same bits on every CPU, for any number of threads.",
-    after_help = "Without any argument, smolq chats with the small model that is built in.\n\n\
-        Examples:\n  \
-        smolq run -p \"What is 23 + 45?\"\n  \
-        smolq run model.gguf -p \"Once upon a time\" -n 60\n  \
-        smolq inspect model.gguf -c 8192\n  \
-        smolq tokenize model.gguf -p \"Hello\" --json\n\n\
-        Most flags can be set in the environment too, as their help says: --ctx-size as SMOLQ_CTX_SIZE. SMOLQ_LEVEL forces a kernel level.",
+    after_help = after_help(),
     max_term_width = 100
 )]
 pub(super) struct Cli {
@@ -267,8 +290,7 @@ pub(super) struct ThreadArgs {
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true)]
 pub(super) struct RunArgs {
-    /// A GGUF file, or the first of a split one (NAME-00001-of-0000N.gguf); by default tiny, the model inside the program
-    #[arg(required = !embedded::is_available())]
+    #[arg(required = !embedded::is_available(), help = model_help())]
     model: Option<PathBuf>,
     #[command(flatten)]
     read: ReadArgs,
